@@ -1,0 +1,68 @@
+# pgsched: `make up` and `make test` are all there is to know.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: up test check lint types imports unit integration browser bench chaos fuzz venv dev chromium clean
+
+## everything on this machine: Postgres, keys, admin, a demo, API, worker
+up: $(VENV)/.run
+	@exec $(BIN)/pgsched up --demo $(ARGS)
+
+## everything that must pass
+test: lint types imports unit integration browser
+
+## the fast half, under a minute
+check: lint types imports unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 tests/unit
+
+integration: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
+
+browser: $(VENV)/.dev chromium
+	$(BIN)/python -m pytest tests/browser
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench $(ARGS)
+
+chaos fuzz:
+	@echo "make $@ is not there yet: see CHANGELOG.md, Unreleased" >&2; exit 2
+
+venv: $(VENV)/.run
+
+dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pgsched needs Python 3.11 or later; say which with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { deploy/system-packages python3-venv && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+chromium:
+	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || \
+		command -v google-chrome >/dev/null 2>&1 || test -n "$$PGSCHED_TEST_CHROMIUM" || \
+		deploy/system-packages chromium
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

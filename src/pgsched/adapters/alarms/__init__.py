@@ -1,0 +1,3 @@
+"""Alarms: APScheduler wakes the planner when instants come due."""
+
+from __future__ import annotations

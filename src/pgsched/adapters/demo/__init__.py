@@ -1,0 +1,1 @@
+"""The demo: a small shop on the embedded server, its read-only role, and queries worth looking at."""

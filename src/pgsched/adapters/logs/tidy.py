@@ -1,0 +1,60 @@
+"""What happens to rotated logs: gzipped after some days, deleted after more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from datetime import date, timedelta
+from pathlib import Path
+
+
+def tidy(folder: Path, app_name: str, *, today: date, gzip_after_days: int, keep_days: int) -> None:
+    """Gzip and delete rotated logs of one program by the day in their name; never raises OSError.
+
+    Files of other names are not touched. A compressed file appears whole or not at all.
+    """
+    shape = re.compile(re.escape(app_name) + r"\.log\.([0-9]{4}-[0-9]{2}-[0-9]{2})(\.gz)?", re.ASCII)
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            match = shape.fullmatch(path.name)
+            day = _day(match[1]) if match else None
+            if match is None or day is None:
+                continue
+            with contextlib.suppress(OSError):
+                if today - day > timedelta(days=keep_days):
+                    path.unlink()
+                elif match[2] is None and today - day > timedelta(days=gzip_after_days):
+                    _gzip(path)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _gzip(path: Path) -> None:
+    # imported here: only a rotation needs them
+    import gzip
+    import shutil
+
+    target = path.with_name(f"{path.name}.gz")
+    fresh = path.with_name(f"{path.name}.gz.new")
+    try:
+        # O_EXCL: one process at a time
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    except FileExistsError:
+        return
+    try:
+        with path.open("rb") as plain, os.fdopen(descriptor, "wb") as raw:
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw) as packed:
+                shutil.copyfileobj(plain, packed)
+            raw.flush()
+            os.fsync(raw.fileno())
+        fresh.replace(target)
+        path.unlink()
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()

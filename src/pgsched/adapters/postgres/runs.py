@@ -1,0 +1,297 @@
+"""The run queue on Postgres: planned, claimed, renewed, ended, rescued by single guarded statements."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.errors import DataError, ProgramLimitExceeded, UniqueViolation
+from psycopg.rows import dict_row
+
+from pgsched.adapters.postgres import runs_sql as sql
+from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.mapping import job_from, run_from, source_from
+from pgsched.application.ports.repositories import Claim, Decide, Planned, Renewal, Upcoming
+from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound, PgschedError, ResultRejected
+from pgsched.domain.jobs import Job, OverlapPolicy
+from pgsched.domain.planning import ActiveRuns, Plan
+from pgsched.domain.runs import Failure, Hold, Run, RunStatus, SkipReason, Success, Trigger
+
+log = logging.getLogger(__name__)
+
+_WHY = {
+    SkipReason.OVERLAP: "the query's earlier run was not over",
+    SkipReason.MISFIRE: "found too late to run",
+    SkipReason.DEADLINE: "waited longer than start_deadline_s",
+    SkipReason.PAUSED: "the query is paused after failures",
+}
+_SUPERSEDED = "a newer run took its place"
+_CANCELLED = "cancelled on request"
+_LOST = "the worker was lost while it ran this, twice"
+
+_Row = dict[str, Any]
+
+
+class PostgresRunQueue:
+    """The port ``RunQueue`` over the metadata database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def plan_due(self, decide: Decide, *, limit: int = 100) -> Planned:
+        """Plan up to ``limit`` due jobs in one transaction."""
+        async with self._database.transaction() as connection:
+            rows = await _rows(connection, sql.LOCK_DUE, {"limit": limit})
+            if not rows:
+                return Planned(jobs=0, queued=0, recorded=0)
+            ids = [row["j_id"] for row in rows]
+            active = {
+                row["query_id"]: ActiveRuns(queued=row["queued"], running=row["running"])
+                for row in await _rows(connection, sql.ACTIVE, {"ids": ids})
+            }
+            plans: list[tuple[Job, Plan]] = []
+            for row in rows:
+                job = job_from(row)
+                try:
+                    plans.append((job, decide(job, row["now"], active.get(job.id, ActiveRuns()))))
+                except PgschedError as error:
+                    # One schedule that cannot be read (its zone is gone, say) must not stop all others.
+                    log.exception(
+                        "query %s cannot be planned and is paused",
+                        job.spec.name,
+                        extra={"action": "job.unplannable", "query_id": job.id},
+                    )
+                    await connection.execute(sql.PAUSE_UNPLANNABLE, {"id": job.id, "why": error.detail})
+            queued = await _write_plans(connection, plans)
+        recorded = sum(len(p.runs) + sum(g.instants for g in p.gaps) for _, p in plans) - queued
+        return Planned(jobs=len(rows), queued=queued, recorded=recorded)
+
+    async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
+        """Return the instants ahead."""
+        row = await self._one(sql.UPCOMING, {"within_s": within_s, "limit": limit})
+        assert row is not None
+        return Upcoming(now=row["now"], instants=tuple(row["instants"]))
+
+    async def claim(self, worker_id: int, *, limit: int) -> Sequence[Claim]:
+        """Take up to ``limit`` runs that are ready."""
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(sql.SKIP_LATE, {"why": _WHY[SkipReason.DEADLINE]})
+                sources = [row["id"] for row in await _rows(connection, sql.LOCK_SOURCES, {})]
+                if not sources:
+                    return []
+                rows = await _rows(
+                    connection, sql.CLAIM, {"source_ids": sources, "limit": limit, "worker_id": worker_id}
+                )
+        except UniqueViolation:
+            # The no-overlap index has the last word when a query moved between sources meanwhile.
+            return []
+        claims = [
+            Claim(
+                hold=Hold(run_id=row["run_id"], token=row["token"]),
+                job=job_from(row),
+                source=source_from(row),
+                scheduled_at=row["scheduled_at"],
+                attempt=row["attempt"],
+                trigger=Trigger(row["trigger"]),
+            )
+            for row in rows
+        ]
+        return sorted(claims, key=lambda claim: (claim.scheduled_at, claim.hold.run_id))
+
+    async def renew(self, worker_id: int, holds: Sequence[Hold]) -> Renewal:  # noqa: ARG002 (tokens prove more)
+        """Extend the leases still held."""
+        if not holds:
+            return Renewal()
+        rows = await self._many(sql.RENEW, _arrays(holds))
+        kept = {row["id"] for row in rows}
+        return Renewal(
+            lost=frozenset(hold.run_id for hold in holds) - kept,
+            cancel=frozenset(row["id"] for row in rows if row["cancel"]),
+        )
+
+    async def cancel_requests(self, worker_id: int) -> frozenset[int]:
+        """Return the runs of this worker that someone asked to cancel."""
+        rows = await self._many(sql.CANCEL_REQUESTS, {"worker_id": worker_id})
+        return frozenset(row["id"] for row in rows)
+
+    async def stage(self, hold: Hold, seq: int, rows: bytes) -> None:
+        """Store a chunk of row objects, unseen until the run succeeds."""
+        parameters = {**_held(hold), "seq": seq, "rows": f"[{rows.decode()}]"}
+        async with self._database.connection() as connection:
+            try:
+                inserted = await connection.execute(sql.STAGE, parameters)
+            except (DataError, ProgramLimitExceeded) as error:
+                raise _rejected(error) from None
+            # Nothing inserted: lost, or the same chunk came twice because an answer was lost.
+            if not inserted.rowcount and await _first(connection, sql.IS_HELD, parameters) is None:
+                raise _lost(hold)
+
+    async def succeed(self, hold: Hold, success: Success) -> Run:
+        """Store result and status in one transaction."""
+        schema = success.table_schema.decode()
+        document = f'{{"schema":{schema}}}'
+        if not success.chunks:
+            document = f'{{"schema":{schema},"data":[{success.data.decode()}]}}'
+        try:
+            return await self._end(
+                sql.SUCCEED,
+                hold,
+                rows=success.rows,
+                truncated=success.truncated,
+                byte_size=success.byte_size,
+                format="jsonb-chunks" if success.chunks else "jsonb",
+                document=document,
+                chunks=success.chunks,
+            )
+        except (DataError, ProgramLimitExceeded) as error:
+            raise _rejected(error) from None
+
+    async def fail(self, hold: Hold, failure: Failure, *, retry_in_s: float | None) -> Run:
+        """End the run with an error, or queue it again."""
+        told = {
+            "code": failure.code,
+            "message": _storable(failure.message),
+            "public": _storable(failure.public),
+            "sqlstate": failure.sqlstate,
+        }
+        if retry_in_s is None:
+            return await self._end(sql.FAIL, hold, **told)
+        return await self._end(sql.RETRY, hold, **told, retry_in_s=retry_in_s)
+
+    async def cancelled(self, hold: Hold) -> Run:
+        """Record that a held run was cancelled as asked."""
+        return await self._end(sql.CANCELLED, hold, why=_CANCELLED)
+
+    async def hand_back(self, holds: Sequence[Hold]) -> int:
+        """Queue held runs again at once, the try not counted."""
+        async with self._database.transaction() as connection:
+            rows = await _rows(connection, sql.HAND_BACK, _arrays(holds))
+            await connection.execute(sql.HINT)
+        return len(rows)
+
+    async def reap(self) -> Sequence[Run]:
+        """Rescue the runs whose lease has expired or whose worker's connection is gone."""
+        rows = await self._many(sql.REAP, {"lost": _LOST, "cancelled": _CANCELLED})
+        return [run_from(row) for row in rows]
+
+    async def request(self, query_id: int, trigger: Trigger = Trigger.MANUAL) -> Run:
+        """Queue a run now, whatever the schedule."""
+        async with self._database.transaction() as connection:
+            row = await _first(connection, sql.REQUEST, {"query_id": query_id, "trigger": trigger.value})
+            if row is None:
+                raise NotFound("query", query_id)
+            await connection.execute(sql.HINT)
+        return run_from(row)
+
+    async def request_cancel(self, run_id: int) -> Run:
+        """Cancel a waiting run at once; ask the worker of a running one to."""
+        parameters = {"run_id": run_id, "why": _CANCELLED}
+        async with self._database.transaction() as connection:
+            # Twice, because a run can be claimed or handed back between the two statements.
+            for statement in (sql.CANCEL_WAITING, sql.CANCEL_RUNNING) * 2:
+                row = await _first(connection, statement, parameters)
+                if row is not None:
+                    await connection.execute(sql.HINT)
+                    return run_from(row)
+        status = await self.status_of(run_id)
+        raise NotCancellable(f"run {run_id} is over: {status}")
+
+    async def status_of(self, run_id: int) -> RunStatus:
+        """Return where a run stands."""
+        row = await self._one(sql.STATUS, {"run_id": run_id})
+        if row is None:
+            raise NotFound("run", run_id)
+        return RunStatus(row["status"])
+
+    async def _end(self, statement: str, hold: Hold, **parameters: object) -> Run:
+        row = await self._one(statement, {**_held(hold), **parameters})
+        if row is None:
+            raise _lost(hold)
+        return run_from(row)
+
+    async def _one(self, statement: str, parameters: _Row) -> _Row | None:
+        async with self._database.connection() as connection:
+            return await _first(connection, statement, parameters)
+
+    async def _many(self, statement: str, parameters: _Row) -> list[_Row]:
+        async with self._database.connection() as connection:
+            return await _rows(connection, statement, parameters)
+
+
+async def _rows(connection: AsyncConnection[Any], statement: str, parameters: _Row) -> list[_Row]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement, parameters)
+        return await cursor.fetchall()
+
+
+async def _first(connection: AsyncConnection[Any], statement: str, parameters: _Row) -> _Row | None:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement, parameters)
+        return await cursor.fetchone()
+
+
+async def _write_plans(connection: AsyncConnection[Any], plans: Sequence[tuple[Job, Plan]]) -> int:
+    """Write rows, gaps and the next instants; returns how many runs now wait."""
+    superseded = [job.id for job, plan in plans if plan.cancel_previous]
+    if superseded:
+        await connection.execute(sql.CANCEL_PREVIOUS, {"ids": superseded, "why": _SUPERSEDED})
+    runs = [(job, run) for job, plan in plans for run in plan.runs]
+    queued = 0
+    if runs:
+        inserted = await _rows(
+            connection,
+            sql.INSERT_PLANNED,
+            {
+                "query_id": [job.id for job, _ in runs],
+                "scheduled_at": [run.instant for _, run in runs],
+                "job_timezone": [job.spec.timezone for job, _ in runs],
+                "status": [run.status.value for _, run in runs],
+                "data_source_id": [job.spec.data_source_id for job, _ in runs],
+                "ready_at": [run.ready_at for _, run in runs],
+                "deadline_at": [run.deadline_at for _, run in runs],
+                "exclusive": [job.spec.overlap_policy is not OverlapPolicy.ALLOW for job, _ in runs],
+                "error_code": [run.skipped and run.skipped.value for _, run in runs],
+                "error_message": [run.skipped and _WHY[run.skipped] for _, run in runs],
+            },
+        )
+        queued = sum(row["status"] == RunStatus.QUEUED for row in inserted)
+    gaps = [(job, gap) for job, plan in plans for gap in plan.gaps]
+    if gaps:
+        await connection.execute(
+            sql.INSERT_GAPS,
+            {
+                "query_id": [job.id for job, _ in gaps],
+                "from_at": [gap.from_at for _, gap in gaps],
+                "to_at": [gap.to_at for _, gap in gaps],
+                "instants": [gap.instants for _, gap in gaps],
+                "reason": [gap.reason.value for _, gap in gaps],
+            },
+        )
+    advance = {"ids": [job.id for job, _ in plans], "next_run_at": [plan.next_run_at for _, plan in plans]}
+    await connection.execute(sql.ADVANCE, advance)
+    return queued
+
+
+def _arrays(holds: Sequence[Hold]) -> _Row:
+    return {"ids": [hold.run_id for hold in holds], "tokens": [hold.token for hold in holds]}
+
+
+def _held(hold: Hold) -> _Row:
+    return {"run_id": hold.run_id, "token": hold.token}
+
+
+def _lost(hold: Hold) -> LeaseLost:
+    return LeaseLost(f"run {hold.run_id} is no longer held by token {hold.token}")
+
+
+def _rejected(error: DataError | ProgramLimitExceeded) -> ResultRejected:
+    primary = error.diag.message_primary or "the value is out of range"
+    return ResultRejected(f"the result cannot be stored as jsonb: {primary}")
+
+
+def _storable(text: str) -> str:
+    """Replace what a Postgres text cannot hold: NUL and lone surrogates."""
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()

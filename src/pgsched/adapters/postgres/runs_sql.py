@@ -1,0 +1,291 @@
+"""The statements of the run queue. ``%s`` names are bound by psycopg; times are the server's own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgsched.adapters.postgres.mapping import JOB_COLUMNS, RUN_COLUMNS, SOURCE_COLUMNS
+from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS
+from pgsched.domain.runs import LEASE_S, MAX_LOSSES, MAX_PARALLEL
+
+#: SQLSTATE-free proof that the caller still holds the run
+HELD: Final = (
+    "id = %(run_id)s and token = %(token)s and status = 'running' and lease_until > clock_timestamp()"
+)
+#: what ends every hold
+RELEASED: Final = "lease_until = null, worker_id = null, cancel_requested_at = null"
+#: what ends every attempt for good
+ENDED: Final = f"""run_finished_at = clock_timestamp(),
+    duration_ms = round(extract(epoch from clock_timestamp() - run_started_at) * 1000), {RELEASED}"""
+#: what makes a run wait again; its chunks are swept beside it
+WAITS: Final = f"status = 'queued', run_started_at = null, {RELEASED}"
+
+LOCK_DUE: Final = f"""
+select {JOB_COLUMNS}, clock_timestamp() as now
+from query_job j
+where j.next_run_at <= clock_timestamp()
+order by j.next_run_at, j.id
+limit %(limit)s
+for no key update skip locked"""
+
+ACTIVE: Final = """
+select query_id,
+       count(*) filter (where status = 'queued') as queued,
+       count(*) filter (where status = 'running') as running
+from query_run
+where query_id = any(%(ids)s) and status in ('queued', 'running') and trigger = 'schedule'
+group by query_id"""
+
+# Runs that are being ended by their worker are passed over: waiting for them here could deadlock.
+CANCEL_PREVIOUS: Final = """
+with old as (
+    select id, status from query_run
+    where query_id = any(%(ids)s) and status in ('queued', 'running') and trigger = 'schedule'
+    for no key update skip locked)
+update query_run r set
+    status = case when old.status = 'queued' then 'skipped' else r.status end,
+    error_code = case when old.status = 'queued' then 'overlap' else r.error_code end,
+    error_message = case when old.status = 'queued' then %(why)s else r.error_message end,
+    error_public = case when old.status = 'queued' then %(why)s else r.error_public end,
+    run_finished_at = case when old.status = 'queued' then clock_timestamp() end,
+    cancel_requested_at = coalesce(r.cancel_requested_at, clock_timestamp())
+from old where r.id = old.id"""
+
+INSERT_PLANNED: Final = """
+insert into query_run (query_id, scheduled_at, job_timezone, status, trigger, data_source_id, ready_at,
+    deadline_at, exclusive, error_code, error_message, error_public, run_finished_at)
+select query_id, scheduled_at, job_timezone, status, 'schedule', data_source_id, ready_at,
+    deadline_at, exclusive, error_code, error_message, error_message,
+    case when status = 'skipped' then clock_timestamp() end
+from unnest(%(query_id)s::bigint[], %(scheduled_at)s::timestamptz[], %(job_timezone)s::text[],
+        %(status)s::text[], %(data_source_id)s::bigint[], %(ready_at)s::timestamptz[],
+        %(deadline_at)s::timestamptz[], %(exclusive)s::boolean[], %(error_code)s::text[],
+        %(error_message)s::text[])
+    as planned (query_id, scheduled_at, job_timezone, status, data_source_id, ready_at, deadline_at,
+        exclusive, error_code, error_message)
+on conflict (query_id, scheduled_at) where trigger = 'schedule' do nothing
+returning status"""
+
+INSERT_GAPS: Final = """
+insert into query_gap (query_id, from_at, to_at, instants, reason)
+select * from unnest(%(query_id)s::bigint[], %(from_at)s::timestamptz[], %(to_at)s::timestamptz[],
+    %(instants)s::bigint[], %(reason)s::text[])
+on conflict (query_id, from_at) do nothing"""
+
+ADVANCE: Final = """
+update query_job j set next_run_at = planned.next_run_at
+from unnest(%(ids)s::bigint[], %(next_run_at)s::timestamptz[]) as planned (id, next_run_at)
+where j.id = planned.id"""
+
+PAUSE_UNPLANNABLE: Final = """
+update query_job set paused_at = clock_timestamp(), pause_reason = %(why)s, next_run_at = null
+where id = %(id)s"""
+
+UPCOMING: Final = """
+select clock_timestamp() as now, array(
+    select at from (
+        (select distinct next_run_at as at from query_job
+         where next_run_at <= clock_timestamp() + make_interval(secs => %(within_s)s)
+         order by 1 limit %(limit)s)
+        union
+        (select distinct ready_at from query_run
+         where status = 'queued' and ready_at > clock_timestamp()
+           and ready_at <= clock_timestamp() + make_interval(secs => %(within_s)s)
+         order by 1 limit %(limit)s)) ahead
+    order by at limit %(limit)s) as instants"""
+
+SKIP_LATE: Final = """
+with late as (
+    select id from query_run
+    where status = 'queued' and deadline_at is not null and deadline_at <= clock_timestamp()
+    order by deadline_at limit 1000
+    for no key update skip locked)
+update query_run r set status = 'skipped', error_code = 'deadline', run_finished_at = clock_timestamp(),
+    error_message = %(why)s, error_public = %(why)s
+from late where r.id = late.id"""
+
+# The lock makes the count of a source's runs true until the claim commits; the count itself must be read by
+# the next statement, with a snapshot taken after the lock.
+LOCK_SOURCES: Final = """
+select s.id from data_source s
+where exists (
+        select from query_run q
+        where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= clock_timestamp())
+  and s.max_concurrency > (
+        select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
+order by s.id
+for no key update"""
+
+# A run is taken when fewer of its query are before it (running, or waiting with an older place) than may run
+# at once: one, or a few under overlap_policy allow.
+CLAIM: Final = f"""
+with source as (
+    select s.id, s.max_concurrency
+        - (select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id) as free
+    from data_source s where s.id = any(%(source_ids)s)),
+ready as (
+    select q.id, q.ready_at
+    from source cross join lateral (
+        select w.id, w.ready_at from query_run w
+        where w.status = 'queued' and w.data_source_id = source.id and w.ready_at <= clock_timestamp()
+          and (select count(*) from (
+                select from query_run o
+                where o.query_id = w.query_id
+                  and (o.status = 'running'
+                    or (o.status = 'queued' and o.ready_at <= clock_timestamp()
+                        and (o.ready_at, o.id) < (w.ready_at, w.id)))
+                limit {MAX_PARALLEL}) ahead) < case when w.exclusive then 1 else {MAX_PARALLEL} end
+        order by w.ready_at, w.id
+        limit least(greatest(source.free, 0), %(limit)s)
+        for no key update skip locked) q),
+picked as (select id from ready order by ready_at, id limit %(limit)s)
+update query_run r set status = 'running', attempt = r.attempt + 1, token = nextval('run_token'),
+    worker_id = %(worker_id)s, run_started_at = clock_timestamp(), data_source_id = j.data_source_id,
+    lease_until = clock_timestamp() + make_interval(secs => {LEASE_S}),
+    error_code = null, error_message = null, error_public = null, error_sqlstate = null
+from picked, query_job j, data_source s
+where r.id = picked.id and j.id = r.query_id and s.id = j.data_source_id
+returning r.id as run_id, r.token, r.scheduled_at, r.attempt, r.trigger, {JOB_COLUMNS}, {SOURCE_COLUMNS}"""
+
+RENEW: Final = f"""
+update query_run r set lease_until = clock_timestamp() + make_interval(secs => {LEASE_S})
+from unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) as held (id, token)
+where r.id = held.id and r.token = held.token and r.status = 'running' and r.lease_until > clock_timestamp()
+returning r.id, r.cancel_requested_at is not null as cancel"""
+
+CANCEL_REQUESTS: Final = """
+select id from query_run
+where status = 'running' and worker_id = %(worker_id)s and cancel_requested_at is not null"""
+
+STAGE: Final = f"""
+insert into query_run_chunk (run_id, token, seq, data)
+select id, token, %(seq)s, %(rows)s::jsonb from query_run where {HELD}
+on conflict (run_id, token, seq) do nothing"""
+
+IS_HELD: Final = f"select from query_run where {HELD}"
+
+SUCCEED: Final = f"""
+with r as (
+    update query_run set status = 'success', rows_returned = %(rows)s, truncated = %(truncated)s, {ENDED}
+    where {HELD}
+    returning *),
+blob as (
+    insert into query_run_blob (run_id, format, df_json, row_count, byte_size)
+    select id, %(format)s, %(document)s::jsonb, %(rows)s, %(byte_size)s from r),
+swept as (
+    delete from query_run_chunk c using r where c.run_id = r.id and (c.token <> r.token or %(chunks)s = 0)),
+healed as (
+    update query_job j set consecutive_failures = 0 from r
+    where j.id = r.query_id and j.consecutive_failures > 0)
+select {RUN_COLUMNS} from r"""
+
+_PAUSES: Final = """j.paused_at is null and j.pause_after_failures > 0
+            and j.consecutive_failures + 1 >= j.pause_after_failures"""
+
+FAIL: Final = f"""
+with r as (
+    update query_run set status = 'error', error_code = %(code)s, error_message = %(message)s,
+        error_public = %(public)s, error_sqlstate = %(sqlstate)s, {ENDED}
+    where {HELD}
+    returning *),
+swept as (delete from query_run_chunk c using r where c.run_id = r.id),
+counted as (
+    update query_job j set
+        consecutive_failures = j.consecutive_failures + 1,
+        paused_at = case when {_PAUSES} then clock_timestamp() else j.paused_at end,
+        pause_reason = case when {_PAUSES}
+            then format('%%s failures in a row, the last: %%s', j.consecutive_failures + 1, r.error_public)
+            else j.pause_reason end
+    from r
+    where j.id = r.query_id)
+select {RUN_COLUMNS} from r"""
+
+RETRY: Final = f"""
+with r as (
+    update query_run set {WAITS}, ready_at = clock_timestamp() + make_interval(secs => %(retry_in_s)s),
+        error_code = %(code)s, error_message = %(message)s, error_public = %(public)s,
+        error_sqlstate = %(sqlstate)s
+    where {HELD}
+    returning *),
+swept as (delete from query_run_chunk c using r where c.run_id = r.id)
+select {RUN_COLUMNS} from r"""
+
+CANCELLED: Final = f"""
+with r as (
+    update query_run set status = 'cancelled', error_code = 'cancelled', error_message = %(why)s,
+        error_public = %(why)s, {ENDED}
+    where {HELD}
+    returning *),
+swept as (delete from query_run_chunk c using r where c.run_id = r.id)
+select {RUN_COLUMNS} from r"""
+
+HAND_BACK: Final = f"""
+with r as (
+    update query_run r set {WAITS}, attempt = r.attempt - 1, ready_at = clock_timestamp()
+    from unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) as held (id, token)
+    where r.id = held.id and r.token = held.token and r.status = 'running'
+    returning r.id),
+swept as (delete from query_run_chunk c using r where c.run_id = r.id)
+select id from r"""
+
+# A worker's end shows by its session lock: who can take it knows that nobody holds it. After a restart of the
+# server every lock is gone for a moment; only the leases count then.
+REAP: Final = f"""
+with holder as materialized (
+    select w.id from worker w
+    where w.session_lock and w.id in (select worker_id from query_run where status = 'running')),
+gone as materialized (
+    select id from holder
+    where pg_postmaster_start_time() < clock_timestamp() - interval '5 seconds'
+      and pg_try_advisory_xact_lock({WORKER_LOCK_CLASS}, id)),
+lost as (
+    select id from query_run
+    where status = 'running' and (lease_until <= clock_timestamp() or worker_id in (select id from gone))
+    for no key update skip locked),
+r as (
+    update query_run r set
+        status = fate.status, losses = r.losses + 1, {RELEASED},
+        ready_at = case when fate.status = 'queued' then clock_timestamp() else r.ready_at end,
+        run_started_at = case when fate.status = 'queued' then null else r.run_started_at end,
+        run_finished_at = case when fate.status = 'queued' then null else clock_timestamp() end,
+        duration_ms = case when fate.status = 'queued' then null
+            else round(extract(epoch from clock_timestamp() - r.run_started_at) * 1000) end,
+        error_code = case fate.status when 'error' then 'worker_lost' when 'cancelled' then 'cancelled' end,
+        error_message = case fate.status when 'error' then %(lost)s when 'cancelled' then %(cancelled)s end,
+        error_public = case fate.status when 'error' then %(lost)s when 'cancelled' then %(cancelled)s end
+    from lost, lateral (
+        select case when o.cancel_requested_at is not null then 'cancelled'
+                    when o.losses + 1 >= {MAX_LOSSES} then 'error' else 'queued' end as status
+        from query_run o where o.id = lost.id) fate
+    where r.id = lost.id
+    returning r.*),
+swept as (delete from query_run_chunk c using r where c.run_id = r.id)
+select {RUN_COLUMNS} from r"""
+
+REQUEST: Final = f"""
+with r as (
+    insert into query_run (query_id, scheduled_at, job_timezone, status, trigger, data_source_id, ready_at,
+        exclusive)
+    select j.id, t.now, j.timezone, 'queued', %(trigger)s, j.data_source_id, t.now,
+        j.overlap_policy <> 'allow'
+    from query_job j, (select clock_timestamp() as now) t where j.id = %(query_id)s
+    returning *)
+select {RUN_COLUMNS} from r"""
+
+CANCEL_WAITING: Final = f"""
+with r as (
+    update query_run set status = 'cancelled', error_code = 'cancelled', error_message = %(why)s,
+        error_public = %(why)s, run_finished_at = clock_timestamp()
+    where id = %(run_id)s and status = 'queued'
+    returning *)
+select {RUN_COLUMNS} from r"""
+
+CANCEL_RUNNING: Final = f"""
+with r as (
+    update query_run set cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())
+    where id = %(run_id)s and status = 'running'
+    returning *)
+select {RUN_COLUMNS} from r"""
+
+STATUS: Final = "select status from query_run where id = %(run_id)s"
+HINT: Final = "select pg_notify('pgsched', '')"

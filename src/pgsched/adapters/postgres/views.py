@@ -1,0 +1,251 @@
+"""What dashboards read, on Postgres: single statements, stored JSON handed on as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
+
+from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.mapping import RUN_COLUMNS, run_from
+from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, StoredRun
+from pgsched.domain.audience import Audience
+from pgsched.domain.errors import NotFound
+from pgsched.domain.jobs import Visibility
+from pgsched.domain.runs import Run, RunStatus
+
+_Row = dict[str, Any]
+_INT64: Final = 2**63
+
+#: what every statement about a query asks first
+_MAY_SEE: Final = "j.visibility = any(%(visibilities)s)"
+
+_CARD: Final = f"""
+select j.id as card_id, j.name, j.title, j.description, j.schedule_type, j.schedule_expr, j.timezone,
+    j.enabled, j.visibility, j.pause_reason, j.next_run_at, j.created_at, j.updated_at, {RUN_COLUMNS}
+from query_job j left join lateral (
+    select * from query_run l where l.query_id = j.id and l.status <> 'skipped'
+    order by l.scheduled_at desc, l.id desc limit 1) r on true
+where {_MAY_SEE}"""
+
+_COUNT: Final = f"select count(*) as total from query_job j where {_MAY_SEE}"
+
+_BLOB: Final = "b.format, b.df_json"
+_WITH_BLOB: Final = "left join query_run_blob b on b.run_id = r.id"
+_CHUNKS: Final = "select data from query_run_chunk where run_id = %(run_id)s order by seq"
+
+
+def _job_is(key: str | int) -> str:
+    return "j.id = %(key)s" if isinstance(key, int) else "j.name = %(key)s"
+
+
+def _storable(key: str | int) -> bool:
+    """Whether a key could be one: no driver error for ids beyond 64 bit, NUL or surrogates."""
+    if isinstance(key, int):
+        return 0 < key < _INT64
+    return key.isascii() and key.isprintable()
+
+
+class _Reader:
+    """What both views share: the database, and cursors that leave JSON as bytes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def _rows(self, statement: str, parameters: _Row) -> list[_Row]:
+        async with self._database.connection() as connection, _cursor(connection) as cursor:
+            await cursor.execute(statement, parameters)
+            return await cursor.fetchall()
+
+
+def _cursor(connection: AsyncConnection[Any]) -> AsyncCursor[_Row]:
+    cursor = connection.cursor(row_factory=dict_row)
+    set_json_loads(bytes, context=cursor)
+    return cursor
+
+
+class PostgresQueryView(_Reader):
+    """The port ``QueryView`` over the metadata database."""
+
+    async def page(self, audience: Audience, *, limit: int, offset: int) -> tuple[Sequence[QueryCard], int]:
+        """Return some visible queries by name, and how many there are in all."""
+        parameters = {"limit": limit, "offset": min(offset, _INT64 - 1), **_visible(audience)}
+        rows = await self._rows(f"{_CARD} order by j.name limit %(limit)s offset %(offset)s", parameters)
+        total = await self._rows(_COUNT, parameters)
+        return [_card_from(row, audience) for row in rows], total[0]["total"]
+
+    async def card(self, audience: Audience, key: str | int) -> QueryCard:
+        """Return one query by name or id."""
+        if _storable(key):
+            rows = await self._rows(f"{_CARD} and {_job_is(key)}", {"key": key, **_visible(audience)})
+            if rows:
+                return _card_from(rows[0], audience)
+        raise NotFound("query", key)
+
+
+class PostgresRunView(_Reader):
+    """The port ``RunView`` over the metadata database."""
+
+    async def latest(
+        self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS
+    ) -> StoredRun:
+        """Return the highest run of that status."""
+        if not _storable(query):
+            raise NotFound("query", query)
+        # The status stands in the text, so that the planner sees the partial index of successes.
+        wanted = "" if status is None else f"and l.status = '{status.value}'"
+        statement = f"""
+            select {RUN_COLUMNS}, {_BLOB} from query_job j cross join lateral (
+                select * from query_run l where l.query_id = j.id {wanted}
+                order by l.scheduled_at desc, l.id desc limit 1) r {_WITH_BLOB}
+            where {_job_is(query)} and {_MAY_SEE}"""
+        rows = await self._rows(statement, {"key": query, **_visible(audience)})
+        if not rows:
+            what = "run" if status is None else f"{status} run"
+            raise NotFound(f"{what} of query", query)
+        return await self._stored(rows[0], audience)
+
+    async def page(
+        self, audience: Audience, query: str | int, wanted: RunFilter, *, with_result: bool = False
+    ) -> RunPage:
+        """Return a page of runs, newest first."""
+        query_id = await self._query_id(audience, query)
+        parameters: _Row = {
+            "query_id": query_id,
+            "start": wanted.start,
+            "end": wanted.end,
+            "status": wanted.status and wanted.status.value,
+            "limit": wanted.limit + 1,
+        }
+        conditions = ["r.query_id = %(query_id)s"]
+        if wanted.start is not None:
+            conditions.append("r.scheduled_at >= %(start)s")
+        if wanted.end is not None:
+            conditions.append("r.scheduled_at < %(end)s")
+        if wanted.status is not None:
+            conditions.append("r.status = %(status)s")
+        filters = " and ".join(conditions)
+        places = {"before": wanted.before, "after": wanted.after}
+        for name, run_id in places.items():
+            if run_id is not None:
+                parameters[f"{name}_at"], parameters[name] = await self._place(query_id, run_id)
+                sign = "<" if name == "before" else ">"
+                conditions.append(f"(r.scheduled_at, r.id) {sign} (%({name}_at)s, %({name})s)")
+        ascending = wanted.after is not None and wanted.before is None
+        direction = "asc" if ascending else "desc"
+        blob, join = (f", {_BLOB}", _WITH_BLOB) if with_result else ("", "")
+        rows = await self._rows(
+            f"""select {RUN_COLUMNS}{blob} from query_run r {join}
+                where {" and ".join(conditions)}
+                order by r.scheduled_at {direction}, r.id {direction} limit %(limit)s""",
+            parameters,
+        )
+        rows = rows[: wanted.limit]
+        if ascending:
+            rows.reverse()
+        items = [await self._stored(row, audience) for row in rows]
+        if not items:
+            return RunPage(items=(), next_before=None, prev_after=None)
+        first, last = items[0].run, items[-1].run
+        return RunPage(
+            items=items,
+            next_before=last.id if await self._is_beyond(filters, parameters, last, "<") else None,
+            prev_after=first.id if await self._is_beyond(filters, parameters, first, ">") else None,
+        )
+
+    async def one(self, audience: Audience, run_id: int) -> StoredRun:
+        """Return one run with its result."""
+        if _storable(run_id):
+            rows = await self._rows(
+                f"""select {RUN_COLUMNS}, {_BLOB}
+                    from query_run r join query_job j on j.id = r.query_id {_WITH_BLOB}
+                    where r.id = %(run_id)s and {_MAY_SEE}""",
+                {"run_id": run_id, **_visible(audience)},
+            )
+            if rows:
+                return await self._stored(rows[0], audience)
+        raise NotFound("run", run_id)
+
+    async def neighbour(self, audience: Audience, query: str | int, run_id: int, *, newer: bool) -> StoredRun:
+        """Return the next newer or older run of the same query."""
+        query_id = await self._query_id(audience, query)
+        at, place = await self._place(query_id, run_id)
+        sign, direction = (">", "asc") if newer else ("<", "desc")
+        rows = await self._rows(
+            f"""select {RUN_COLUMNS}, {_BLOB} from query_run r {_WITH_BLOB}
+                where r.query_id = %(query_id)s and (r.scheduled_at, r.id) {sign} (%(at)s, %(place)s)
+                order by r.scheduled_at {direction}, r.id {direction} limit 1""",
+            {"query_id": query_id, "at": at, "place": place},
+        )
+        if not rows:
+            raise NotFound(f"run {'after' if newer else 'before'} run", run_id)
+        return await self._stored(rows[0], audience)
+
+    async def _query_id(self, audience: Audience, query: str | int) -> int:
+        if _storable(query):
+            rows = await self._rows(
+                f"select j.id from query_job j where {_job_is(query)} and {_MAY_SEE}",
+                {"key": query, **_visible(audience)},
+            )
+            if rows:
+                return int(rows[0]["id"])
+        raise NotFound("query", query)
+
+    async def _place(self, query_id: int, run_id: int) -> tuple[Any, int]:
+        if _storable(run_id):
+            rows = await self._rows(
+                "select scheduled_at from query_run where id = %(run_id)s and query_id = %(query_id)s",
+                {"run_id": run_id, "query_id": query_id},
+            )
+            if rows:
+                return rows[0]["scheduled_at"], run_id
+        raise NotFound("run", run_id)
+
+    async def _is_beyond(self, filters: str, parameters: _Row, run: Run, sign: str) -> bool:
+        rows = await self._rows(
+            f"""select exists (select from query_run r where {filters}
+                and (r.scheduled_at, r.id) {sign} (%(edge_at)s, %(edge)s)) as it""",
+            {**parameters, "edge_at": run.scheduled_at, "edge": run.id},
+        )
+        return bool(rows[0]["it"])
+
+    async def _stored(self, row: _Row, audience: Audience) -> StoredRun:
+        run = _shown(run_from(row), row, audience)
+        document: bytes | None = row.get("df_json")
+        if document is not None and row["format"] == "jsonb-chunks":
+            chunks = await self._rows(_CHUNKS, {"run_id": run.id})
+            # Each chunk is an array: brackets off, joined, and set into the document that holds the schema.
+            rows = b", ".join(chunk["data"][1:-1] for chunk in chunks)
+            document = b'{"data": [' + rows + b"], " + document[1:]
+        return StoredRun(run=run, result=document)
+
+
+def _visible(audience: Audience) -> _Row:
+    return {"visibilities": [visibility.value for visibility in audience.visibilities]}
+
+
+def _shown(run: Run, row: _Row, audience: Audience) -> Run:
+    return run if audience.whole_errors else replace(run, error_message=row["error_public"])
+
+
+def _card_from(row: _Row, audience: Audience) -> QueryCard:
+    return QueryCard(
+        id=row["card_id"],
+        name=row["name"],
+        title=row["title"],
+        description=row["description"],
+        schedule_type=row["schedule_type"],
+        schedule_expr=row["schedule_expr"],
+        timezone=row["timezone"],
+        enabled=row["enabled"],
+        visibility=Visibility(row["visibility"]),
+        pause_reason=row["pause_reason"],
+        next_run_at=row["next_run_at"],
+        last_run=None if row["id"] is None else _shown(run_from(row), row, audience),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

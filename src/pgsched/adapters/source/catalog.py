@@ -1,0 +1,53 @@
+"""Asking a source's catalog for the types that are not built in: enums, domains' arrays, composites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgsched.adapters.source.session import Command, Session
+from pgsched.domain.results import ColumnType, Kind, built_in_type, kind_of
+
+#: a type and its modifier, as a result's column has them
+TypeKey = tuple[int, int]
+
+# an element that is a domain is written as its base type; a domain over an array stays text
+_TYPES = b"""
+SELECT asked.oid, asked.modifier, pg_catalog.format_type(asked.oid, asked.modifier),
+       element.oid, element.typdelim,
+       (WITH RECURSIVE base AS (
+          SELECT element.oid, element.typtype, element.typbasetype
+          UNION ALL
+          SELECT t.oid, t.typtype, t.typbasetype
+          FROM base JOIN pg_catalog.pg_type t ON base.typtype = 'd' AND t.oid = base.typbasetype)
+        SELECT oid FROM base WHERE typtype <> 'd')
+FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::int4[])) AS asked(oid, modifier)
+LEFT JOIN pg_catalog.pg_type element ON element.typarray = asked.oid
+"""
+
+
+async def column_types(session: Session, keys: Sequence[TypeKey]) -> list[ColumnType]:
+    """Return the types of a result's columns, asking the source for what this session has not met yet."""
+    known = session.known_types
+    for key in keys:
+        if key not in known and (found := built_in_type(*key)) is not None:
+            known[key] = found
+    unknown = sorted(set(keys) - known.keys())
+    if unknown:
+        oids = ",".join(str(oid) for oid, _ in unknown)
+        modifiers = ",".join(str(modifier) for _, modifier in unknown)
+        (result,) = await session.ask(
+            Command(sql=_TYPES, params=(b"{%b}" % oids.encode(), b"{%b}" % modifiers.encode()))
+        )
+        for row in range(result.ntuples):
+            oid, modifier, name, element, delimiter, base = (
+                (result.get_value(row, column) or b"").decode(errors="replace") for column in range(6)
+            )
+            known[int(oid), int(modifier)] = ColumnType(
+                oid=int(oid),
+                name=name,
+                kind=Kind.ARRAY if element else kind_of(int(oid)),
+                element=kind_of(int(base or 0)),
+                element_oid=int(element or 0),
+                delimiter=delimiter or ",",
+            )
+    return [known[key] for key in keys]

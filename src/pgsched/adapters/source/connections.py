@@ -1,0 +1,215 @@
+"""Connecting to a source with what its address says and nothing that lies around on this machine.
+
+libpq fills every parameter that is not given from ``PG*`` variables, a service file, a password file and
+the certificates in ``~/.postgresql`` (manual, "Parameter Key Words", "Environment Variables"). So each is
+given, file names that must lead nowhere lead below ``/dev/null``, and the variables without a parameter
+(``PGSERVICE``, ``PGTZ``, ``PGDATESTYLE``, ``PGGEQO``, …) are out of sight while libpq runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import ConnStatus, PGconn, PollingStatus
+from psycopg.pq import abc as pq
+
+from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault
+from pgsched.application.ports.execution import SourceAddress
+from pgsched.domain.errors import InvalidInput, SourceUnreachable
+from pgsched.domain.sources import host_fault
+
+#: a file name that can never exist
+_NOWHERE = "/dev/null/none"
+#: seconds for finding, connecting, encrypting and logging in together
+CONNECT_TIMEOUT_S = 10.0
+
+
+class RootCertificates:
+    """Root certificates as the files that libpq wants, in a private folder, gone on ``close``."""
+
+    def __init__(self) -> None:
+        """Make nothing yet."""
+        self._folder: Path | None = None
+
+    def path(self, pem: str) -> str:
+        """Return the file that holds this PEM text."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="pgsched-"))
+        file = self._folder / f"{hashlib.sha256(pem.encode()).hexdigest()}.pem"
+        if not file.exists():
+            file.write_text(pem)
+        return str(file)
+
+    def close(self) -> None:
+        """Remove the files."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def parameters(address: SourceAddress, hostaddr: str, root: RootCertificates) -> dict[str, str | int]:
+    """Return every libpq parameter of a connection to one of the host's IP addresses.
+
+    Raises:
+        InvalidInput: ``verify-ca`` without a root certificate.
+    """
+    verified = address.sslmode in ("verify-ca", "verify-full")
+    if address.sslrootcert:
+        root_file = root.path(address.sslrootcert)
+    elif address.sslmode == "verify-full":
+        root_file = "system"
+    elif verified:
+        raise InvalidInput("sslmode verify-ca needs the root certificate of the source (sslrootcert)")
+    else:
+        root_file = _NOWHERE
+    # Kerberos tickets of this machine are not for sources either; a password in clear goes to a
+    # verified server only
+    refused_methods = "!gss,!sspi" if verified else "!password,!gss,!sspi"
+    return {
+        "host": address.host,
+        "hostaddr": hostaddr,
+        "port": address.port,
+        "dbname": address.dbname,
+        "user": address.username,
+        "password": address.password or "",
+        "passfile": _NOWHERE,
+        "require_auth": refused_methods,
+        "channel_binding": "prefer",
+        "client_encoding": "UTF8",
+        "options": "",
+        "application_name": "pgsched",
+        "fallback_application_name": "pgsched",
+        "connect_timeout": int(CONNECT_TIMEOUT_S),
+        # a black hole is noticed after 4 s instead of hours
+        "keepalives": 1,
+        "keepalives_idle": 2,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 4000,
+        "sslmode": address.sslmode,
+        "sslnegotiation": "postgres",
+        "sslcompression": 0,
+        "sslcertmode": "disable",
+        "sslcert": _NOWHERE,
+        "sslkey": _NOWHERE,
+        "sslrootcert": root_file,
+        "sslcrl": _NOWHERE,
+        "sslcrldir": "",
+        "sslsni": 1,
+        "ssl_min_protocol_version": "TLSv1.2",
+        "ssl_max_protocol_version": "",
+        "requirepeer": "",
+        "gssencmode": "disable",
+        "gssdelegation": 0,
+        "krbsrvname": "postgres",
+        "target_session_attrs": "any",
+        "load_balance_hosts": "disable",
+    }
+
+
+async def connect(address: SourceAddress, root: RootCertificates) -> pq.PGconn:
+    """Open a connection, trying each IP address of the host within ten seconds in all.
+
+    Raises:
+        InvalidInput: the address is not one host, or its sslmode lacks a certificate.
+        SourceUnreachable: refused, no route, mute, no such host.
+        SourceRefused: the server turned the login down.
+    """
+    fault = host_fault(address.host)
+    if fault is not None:
+        raise InvalidInput.of(fault)
+    problem: Exception | None = None
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            for hostaddr in await _resolve(address):
+                try:
+                    return await _connect(address, hostaddr, root)
+                except SourceUnreachable as error:
+                    problem = error
+    except TimeoutError:
+        problem = SourceUnreachable(
+            f"no answer from {address.host}:{address.port} within {CONNECT_TIMEOUT_S:g} s",
+            public=CANNOT_REACH,
+        )
+    raise problem or connection_fault(f"{address.host} has no address", password=None)
+
+
+async def _resolve(address: SourceAddress) -> list[str]:
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise connection_fault(f"cannot find host {address.host}: {error}", password=None) from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def _connect(address: SourceAddress, hostaddr: str, root: RootCertificates) -> pq.PGconn:
+    conninfo = make_conninfo("", **parameters(address, hostaddr, root))
+    with _no_libpq_variables():
+        pgconn = PGconn.connect_start(conninfo.encode())
+    try:
+        await _poll(pgconn, address)
+    except BaseException:
+        pgconn.finish()
+        raise
+    pgconn.nonblocking = 1
+    return pgconn
+
+
+async def _poll(pgconn: pq.PGconn, address: SourceAddress) -> None:
+    while True:
+        if pgconn.status == ConnStatus.BAD:
+            raise connection_fault(pgconn.get_error_message("utf-8"), password=address.password)
+        with _no_libpq_variables():
+            status = pgconn.connect_poll()
+        if status == PollingStatus.OK:
+            return
+        if status == PollingStatus.FAILED:
+            raise connection_fault(pgconn.get_error_message("utf-8"), password=address.password)
+        writing = status == PollingStatus.WRITING
+        await ready(pgconn.socket, reading=not writing, writing=writing)
+
+
+async def ready(fileno: int, *, reading: bool = True, writing: bool = False) -> None:
+    """Wait until a socket can be read or written, whichever is asked for and comes first."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    if reading:
+        loop.add_reader(fileno, wake)
+    if writing:
+        loop.add_writer(fileno, wake)
+    try:
+        await woken
+    finally:
+        if reading:
+            loop.remove_reader(fileno)
+        if writing:
+            loop.remove_writer(fileno)
+
+
+@contextlib.contextmanager
+def _no_libpq_variables() -> Iterator[None]:
+    """Hide this process's PG* variables; only ever around calls that do not wait."""
+    hidden = {name: os.environ.pop(name) for name in tuple(os.environ) if _is_libpq(name)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _is_libpq(name: str) -> bool:
+    return name.startswith("PG") and not name.startswith(("PG_", "PGSCHED"))

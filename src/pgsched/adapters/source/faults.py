@@ -1,0 +1,105 @@
+"""What libpq and the server say when something fails, told as pgsched's errors.
+
+``detail`` is everything an editor may see; ``public`` is the primary message alone, or a fixed text where
+the connection failed. Neither ever holds a password.
+"""
+
+from __future__ import annotations
+
+import re
+
+from psycopg.pq import DiagnosticField
+from psycopg.pq.abc import PGresult
+
+from pgsched.domain.errors import QueryFailed, QueryTimeout, SourceFault, SourceRefused, SourceUnreachable
+
+#: what anyone who may read the query is told
+CANNOT_REACH = "the source cannot be reached"
+CANNOT_LOG_IN = "the source refused the login"
+TIMED_OUT = "the query ran into its timeout"
+
+#: what servers say while a client logs in, and the SQLSTATE that libpq does not pass on
+_LOGIN_FAULTS = (
+    (re.compile(r"password authentication failed|no password supplied|password is empty"), "28P01"),
+    (re.compile(r"authentication failed|pg_hba.conf (entry|rejects)|not permitted to log in"), "28000"),
+    (re.compile(r'role ".*" does not exist'), "28000"),
+    (re.compile(r'database ".*" does not exist'), "3D000"),
+    (re.compile(r"permission denied for database|User does not have CONNECT privilege"), "42501"),
+    (re.compile(r"authentication method requirement"), "28000"),
+    (re.compile(r"too many (clients|connections)|remaining connection slots"), "53300"),
+    (re.compile(r"the database system is|not (yet )?accepting connections"), "57P03"),
+    (re.compile(r"terminating connection due to administrator command"), "57P01"),
+)  # fmt: skip
+#: of those, what may pass by itself: the server is there and has no place or is not up yet
+_PASSING = frozenset({"53300", "57P01", "57P03"})
+
+
+def connection_fault(said: str, *, password: str | None) -> SourceFault:
+    """Tell why no connection came about, from what libpq or the server said.
+
+    libpq hands out no SQLSTATE for a failed login, so the server's words are looked at.
+    """
+    text = " ".join(said.split())
+    if password and password in text:
+        text = "the server's answer is not shown because it holds the password"
+    for pattern, sqlstate in _LOGIN_FAULTS:
+        if pattern.search(text):
+            if sqlstate in _PASSING:
+                return SourceUnreachable(text, public=CANNOT_REACH, sqlstate=sqlstate)
+            return SourceRefused(text, public=CANNOT_LOG_IN, sqlstate=sqlstate)
+    if "FATAL:" in text:
+        return SourceRefused(text, public=CANNOT_LOG_IN)
+    return SourceUnreachable(text or CANNOT_REACH, public=CANNOT_REACH)
+
+
+def lost(said: str) -> SourceUnreachable:
+    """Tell that the connection broke while it was in use."""
+    text = " ".join(said.split()) or "the connection to the source was lost"
+    return SourceUnreachable(text, public=CANNOT_REACH)
+
+
+def deadline_passed(timeout_ms: int) -> QueryTimeout:
+    """Tell that the source had not answered when the client's own deadline passed."""
+    return QueryTimeout(
+        f"the source had not finished the statement within {timeout_ms} ms and did not end it itself; "
+        "it was cancelled and the connection closed",
+        public=TIMED_OUT,
+    )
+
+
+def query_fault(result: PGresult, *, prefix: int, timeout_ms: int, elapsed_ms: float) -> SourceFault:
+    """Tell what a failed result says.
+
+    ``prefix`` is how many characters stood before the user's text, so that the position counts in that.
+    """
+
+    def field(code: DiagnosticField) -> str | None:
+        value = result.error_field(code)
+        return None if value is None else value.decode(errors="replace")
+
+    primary = field(DiagnosticField.MESSAGE_PRIMARY) or "the source gave no message"
+    sqlstate = field(DiagnosticField.SQLSTATE)
+    severity = field(DiagnosticField.SEVERITY_NONLOCALIZED) or field(DiagnosticField.SEVERITY)
+    position = _position(field(DiagnosticField.STATEMENT_POSITION), prefix)
+    lines = [primary]
+    for label, code in (
+        ("DETAIL", DiagnosticField.MESSAGE_DETAIL),
+        ("HINT", DiagnosticField.MESSAGE_HINT),
+        ("CONTEXT", DiagnosticField.CONTEXT),
+    ):
+        text = field(code)
+        if text:
+            lines.append(f"{label}: {text}")
+    detail = "\n".join(lines)
+    if severity in ("FATAL", "PANIC"):
+        return SourceUnreachable(detail, public=CANNOT_REACH, sqlstate=sqlstate)
+    # 57014 is also what pg_cancel_backend gives; the words may be in any language, the clock is not
+    if sqlstate == "57014" and ("statement timeout" in primary or elapsed_ms >= timeout_ms):
+        return QueryTimeout(detail, public=TIMED_OUT, sqlstate=sqlstate)
+    return QueryFailed(detail, sqlstate=sqlstate, public=primary, position=position)
+
+
+def _position(said: str | None, prefix: int) -> int | None:
+    if said is None or not said.isdecimal() or int(said) <= prefix:
+        return None
+    return int(said) - prefix

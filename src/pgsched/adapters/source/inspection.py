@@ -1,0 +1,89 @@
+"""A look at a source for ``dsn test``: whether it answers, how fast, and what its role could do."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+
+from pgsched.adapters.source.pins import BEGIN, ROLLBACK, pins
+from pgsched.adapters.source.session import Command, Session
+from pgsched.application.ports.execution import SourceAddress, SourceReport
+
+#: each line is a sentence's condition, in the order of _SENTENCES
+_LOOK = b"""
+WITH me AS (SELECT * FROM pg_catalog.pg_roles WHERE rolname = current_user),
+mine AS (
+  SELECT c.oid, c.relowner, n.nspname FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p', 'v', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND n.nspname NOT LIKE 'pg\\_%')
+SELECT pg_catalog.current_setting('server_version'),
+  me.rolsuper,
+  EXISTS (SELECT FROM mine
+          WHERE pg_catalog.has_table_privilege(mine.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')),
+  EXISTS (SELECT FROM mine WHERE pg_catalog.pg_has_role(mine.relowner, 'USAGE')),
+  EXISTS (SELECT FROM pg_catalog.pg_namespace n
+          WHERE n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'CREATE')),
+  pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+  me.rolcreaterole OR me.rolcreatedb,
+  me.rolreplication OR me.rolbypassrls,
+  (SELECT pg_catalog.string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_catalog.pg_roles r
+   WHERE r.rolname IN ('pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files',
+                       'pg_execute_server_program', 'pg_signal_backend', 'pg_maintain')
+     AND NOT me.rolsuper AND pg_catalog.pg_has_role(r.oid, 'USAGE'))
+FROM me
+"""
+_SENTENCES = (
+    "The role is a superuser: give pgsched a role that can only read.",
+    "The role may write to tables (INSERT, UPDATE, DELETE or TRUNCATE): grant it SELECT alone.",
+    "The role owns tables or views, so it may change and drop them: let another role own them.",
+    "The role may create objects in a schema: revoke CREATE on it.",
+    "The role may create schemas in the database: revoke CREATE on it.",
+    "The role may create roles or databases: alter it to NOCREATEROLE NOCREATEDB.",
+    "The role may replicate or bypass row security: alter it to NOREPLICATION NOBYPASSRLS.",
+)
+
+
+async def report(session: Session, address: SourceAddress, *, timeout_ms: int) -> SourceReport:
+    """Report on a source that answers; the latency is one round trip of an empty statement.
+
+    Raises:
+        CommandFailed: the source refused a statement of ours.
+        SourceUnreachable: the connection broke.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await session.ask(Command(sql=b"SELECT 1"))
+    latency_ms = round((loop.time() - started) * 1000, 3)
+    pinned = pins(timezone="UTC", timeout_ms=timeout_ms, application_name="pgsched:test")
+    result = (await session.ask(BEGIN, pinned, Command(sql=_LOOK), ROLLBACK))[2]
+    version, *findings = (result.get_value(0, column) for column in range(result.nfields))
+    *answers, groups = findings
+    is_superuser = answers[0] == b"t"
+    # a superuser may do all of it; saying so once is enough
+    asked = zip(_SENTENCES[:1] if is_superuser else _SENTENCES, answers, strict=False)
+    warnings = [sentence for sentence, answer in asked if answer == b"t"]
+    if groups:
+        warnings.append(f"The role is a member of {groups.decode()}: revoke that, a reader needs none of it.")
+    is_remote = not _is_loopback(session)
+    if is_remote and not session.pgconn.ssl_in_use:
+        warnings.append(
+            "The connection is not encrypted: let the server offer TLS and set sslmode to verify-full."
+        )
+    elif is_remote and address.sslmode not in ("verify-ca", "verify-full"):
+        warnings.append(
+            "The server's certificate is not verified: set sslmode to verify-full with its root certificate."
+        )
+    return SourceReport(
+        ok=True,
+        latency_ms=latency_ms,
+        server_version=(version or b"").decode().split(" ")[0],
+        warnings=tuple(warnings),
+    )
+
+
+def _is_loopback(session: Session) -> bool:
+    try:
+        return ipaddress.ip_address(session.pgconn.hostaddr.decode()).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,51 @@
+"""``on_limit = sample``: all rows are read, a uniform sample of them is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from random import Random
+from typing import TYPE_CHECKING
+
+from pgsched.adapters.source.encoding import RowEncoder, Values
+from pgsched.application.ports.execution import RowBatch, Statement
+from pgsched.domain.sampling import Reservoir
+
+if TYPE_CHECKING:
+    from pgsched.adapters.source.cursor import RowStream
+
+_BATCH_ROWS = 1000
+
+
+async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) -> AsyncIterator[RowBatch]:
+    """Hand out the sample in the order of the result; ``truncated`` when it is not all of it."""
+    keys = len(encoder.afresh().encode_each([[None]] * encoder.width, 1)[0]) - 4 * encoder.width
+    reservoir: Reservoir[list[bytes | None]] = Reservoir(
+        most_rows=statement.max_rows,
+        most_bytes=statement.max_bytes,
+        random=Random(),  # noqa: S311 - a sample, not a secret
+    )
+    async for columns, count in stream.chunks():
+        for row in range(count):
+            if reservoir.chooses():
+                values = [column[row] for column in columns]
+                # how it will be written is known at the end only: its text and its keys come close
+                size = keys + 1 + sum(4 if value is None else len(value) for value in values)
+                reservoir.keep(values, size)
+    rows = reservoir.rows()
+    while rows and _size(encoder.afresh(), rows) > statement.max_bytes:
+        for _ in range(max(1, len(rows) // 20)):
+            reservoir.shrink()
+        rows = reservoir.rows()
+    stream.truncated = len(rows) < reservoir.seen
+    for start in range(0, len(rows), _BATCH_ROWS):
+        batch = rows[start : start + _BATCH_ROWS]
+        yield stream.hand_out(encoder.encode(_turned(batch), len(batch)), len(batch))
+
+
+def _turned(rows: list[list[bytes | None]]) -> list[Values]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _size(encoder: RowEncoder, rows: list[list[bytes | None]]) -> int:
+    batches = (rows[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
+    return sum(len(encoder.encode(_turned(batch), len(batch))) + 1 for batch in batches)

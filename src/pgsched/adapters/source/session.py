@@ -1,0 +1,182 @@
+"""One connection to a source, driven by asyncio on libpq's non-blocking calls, always in pipeline mode.
+
+In pipeline mode libpq speaks the extended protocol only, where a command is one statement: psycopg's plain
+``execute(sql)`` would speak the simple protocol, in which ``commit; insert …`` writes (manual, "Message
+Flow"). Driving libpq here also keeps deadlines and cancelling in one place: a mute server is left after a
+cancel request, never waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.pq import ExecStatus, PollingStatus, TransactionStatus
+from psycopg.pq import abc as pq
+
+from pgsched.adapters.source.connections import ready
+from pgsched.adapters.source.faults import lost
+from pgsched.domain.errors import SourceUnreachable
+from pgsched.domain.results import ColumnType
+
+#: seconds given to a cancel request before the connection is closed regardless
+_CANCEL_TIMEOUT_S = 2.0
+_FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """One statement of ours with its parameters, as text."""
+
+    #: SQL, UTF-8
+    sql: bytes
+    #: values of $1, $2 …
+    params: Sequence[bytes | None] = ()
+
+
+class CommandFailed(Exception):
+    """A command's result is an error; callers know whose statement it was."""
+
+    def __init__(self, result: pq.PGresult, index: int) -> None:
+        super().__init__("a command failed")
+        #: what the server answered
+        self.result = result
+        #: which of the commands sent together
+        self.index = index
+
+
+class Session:
+    """A connection that serves one run at a time."""
+
+    def __init__(self, pgconn: pq.PGconn) -> None:
+        """Take over an open, non-blocking connection."""
+        self.pgconn = pgconn
+        pgconn.enter_pipeline_mode()
+        #: whether everything asked was answered and the next run may use the connection
+        self.is_clean = True
+        #: whether this is pgsched's own metadata database, None until looked at
+        self.is_metadata: bool | None = None
+        #: whether it served a run before
+        self.is_kept = False
+        #: types of columns by OID and modifier, as far as they were asked for
+        self.known_types: dict[tuple[int, int], ColumnType] = {}
+
+    @property
+    def trusts_text(self) -> bool:
+        """Whether the server checks its text: a database in SQL_ASCII hands out any bytes."""
+        return self.pgconn.parameter_status(b"server_encoding") != b"SQL_ASCII"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the connection is open and idle, as far as can be told without asking the server."""
+        try:
+            self.pgconn.consume_input()
+        except psycopg.Error:
+            return False
+        return self.is_clean and self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    def send(self, command: Command) -> None:
+        """Queue a command; its result is due after those queued before."""
+        self.is_clean = False
+        try:
+            self.pgconn.send_query_params(command.sql, command.params or None)
+        except psycopg.Error as error:
+            raise lost(str(error)) from None
+
+    def send_describe(self, portal: bytes) -> None:
+        """Queue a request for the columns of a cursor."""
+        self.pgconn.send_describe_portal(portal)
+
+    async def sync(self) -> None:
+        """End the commands queued so far (an error skips to here) and send them."""
+        try:
+            self.pgconn.pipeline_sync()
+            while self.pgconn.flush():
+                await ready(self.pgconn.socket, writing=True)
+                self.pgconn.consume_input()
+        except psycopg.Error as error:
+            raise lost(str(error)) from None
+
+    async def result(self) -> pq.PGresult | None:
+        """Return the next result, None where one command's results end."""
+        try:
+            while self.pgconn.is_busy():
+                await ready(self.pgconn.socket)
+                self.pgconn.consume_input()
+            return self.pgconn.get_result()
+        except psycopg.Error as error:
+            raise lost(str(error)) from None
+
+    async def results(self, count: int) -> list[pq.PGresult]:
+        """Return one result for each of ``count`` commands and pass the sync after them.
+
+        Raises:
+            CommandFailed: the first error among them; the commands after it did not run.
+            SourceUnreachable: the connection broke.
+        """
+        collected: list[pq.PGresult] = []
+        failed: CommandFailed | None = None
+        for index in range(count):
+            result = await self.result()
+            if result is None:
+                raise lost("")
+            if result.status in _FAILED and failed is None:
+                failed = CommandFailed(result, index)
+            collected.append(result)
+            while await self.result() is not None:
+                pass
+        await self.pass_sync()
+        if failed is not None:
+            raise failed
+        return collected
+
+    async def pass_sync(self) -> None:
+        """Read the answer to a sync."""
+        result = await self.result()
+        if result is None or result.status != ExecStatus.PIPELINE_SYNC:
+            raise lost("" if result is None else result.get_error_message("utf-8"))
+
+    async def ask(self, *commands: Command) -> list[pq.PGresult]:
+        """Run commands in one round trip and return a result for each.
+
+        Raises:
+            CommandFailed: one of them failed.
+            SourceUnreachable: the connection broke.
+        """
+        for command in commands:
+            self.send(command)
+        await self.sync()
+        results = await self.results(len(commands))
+        self.is_clean = True
+        return results
+
+    async def abandon(self) -> None:
+        """Cancel what runs at the source, briefly trying, and close the connection."""
+        self.is_clean = False
+        try:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                with contextlib.suppress(psycopg.Error, TimeoutError, SourceUnreachable, OSError):
+                    async with asyncio.timeout(_CANCEL_TIMEOUT_S):
+                        await self._cancel()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self.is_clean = False
+        self.pgconn.finish()
+
+    async def _cancel(self) -> None:
+        request = self.pgconn.cancel_conn()
+        try:
+            request.start()
+            while (status := request.poll()) != PollingStatus.OK:
+                if status == PollingStatus.FAILED:
+                    return
+                writing = status == PollingStatus.WRITING
+                await ready(request.socket, reading=not writing, writing=writing)
+        finally:
+            request.finish()

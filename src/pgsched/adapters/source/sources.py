@@ -1,0 +1,131 @@
+"""The execution port on real sources: connect, refuse the metadata database, run, keep or close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+from pgsched.adapters.source.connections import RootCertificates, connect
+from pgsched.adapters.source.cursor import RowStream
+from pgsched.adapters.source.faults import lost, query_fault
+from pgsched.adapters.source.inspection import report
+from pgsched.adapters.source.pool import KeptSessions
+from pgsched.adapters.source.session import Command, CommandFailed, Session
+from pgsched.application.ports.execution import ResultStream, SourceAddress, SourceReport, Statement
+from pgsched.domain.errors import IsMetadata, PgschedError, SourceUnreachable
+
+#: microseconds since 1970 when the metadata server started, as digits, and the name of its database
+MetadataIdentity: TypeAlias = tuple[str, str]
+
+#: milliseconds for looking a source over
+_INSPECT_TIMEOUT_MS = 10_000
+_IDENTITY = b"""SELECT (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::int8::text,
+  pg_catalog.current_database(),
+  (SELECT pg_catalog.count(DISTINCT c.relname) FROM pg_catalog.pg_class c
+   WHERE c.relname IN ('query_run', 'query_run_blob', 'user_session') AND c.relkind IN ('r', 'p')
+     AND (pg_catalog.pg_table_is_visible(c.oid)
+          OR c.relnamespace = pg_catalog.to_regnamespace('public')::pg_catalog.oid))"""
+
+
+class PsycopgSources:
+    """Runs statements at Postgres sources over asyncio; see ``QuerySource`` of the execution port."""
+
+    def __init__(self, *, metadata_identity: Callable[[], Awaitable[MetadataIdentity]] | None = None) -> None:
+        """Open nothing yet.
+
+        ``metadata_identity`` says which server and database is pgsched's own; it is asked for each new
+        connection. Without it pgsched's tables alone give the metadata database away.
+        """
+        self._metadata_identity = metadata_identity
+        self._kept = KeptSessions()
+        self._root = RootCertificates()
+
+    @contextlib.asynccontextmanager
+    async def execute(self, address: SourceAddress, statement: Statement) -> AsyncIterator[ResultStream]:
+        """Run one statement, fenced; see the port for what is promised and raised."""
+        session, stream = await self._start(address, statement)
+        try:
+            yield stream
+        except BaseException:
+            await session.abandon()
+            raise
+        if session.is_clean:
+            self._kept.keep(address, session)
+        else:
+            await session.abandon()
+
+    async def inspect(self, address: SourceAddress) -> SourceReport:
+        """Look a source over; what fails is in the report."""
+        try:
+            session = Session(await connect(address, self._root))
+        except PgschedError as error:
+            return SourceReport(ok=False, error_code=error.code, error_detail=error.detail)
+        try:
+            async with asyncio.timeout(_INSPECT_TIMEOUT_MS / 1000):
+                await self._look(session)
+                _refuse_metadata(session)
+                return await report(session, address, timeout_ms=_INSPECT_TIMEOUT_MS)
+        except TimeoutError:
+            fault: PgschedError = SourceUnreachable(
+                f"no answer within {_INSPECT_TIMEOUT_MS} ms after the login"
+            )
+        except CommandFailed as failed:
+            fault = query_fault(failed.result, prefix=0, timeout_ms=_INSPECT_TIMEOUT_MS, elapsed_ms=0)
+        except PgschedError as error:
+            fault = error
+        finally:
+            await session.abandon()
+        return SourceReport(ok=False, error_code=fault.code, error_detail=fault.detail)
+
+    async def close(self) -> None:
+        """Close the connections that were kept, and remove the files of root certificates."""
+        self._kept.close()
+        self._root.close()
+
+    async def _start(self, address: SourceAddress, statement: Statement) -> tuple[Session, RowStream]:
+        """Open the statement's cursor, on a kept connection where one is still good."""
+        while True:
+            session = self._kept.take(address)
+            if session is None:
+                session = Session(await connect(address, self._root))
+            try:
+                if session.is_metadata is None:
+                    await self._look(session)
+                if not statement.allow_metadata:
+                    _refuse_metadata(session)
+                stream = RowStream(session, statement)
+                await stream.open()
+            except SourceUnreachable:
+                await session.abandon()
+                # the server may have closed a kept connection at this very moment: that is no fault
+                if not session.is_kept:
+                    raise
+            except BaseException:
+                await session.abandon()
+                raise
+            else:
+                return session, stream
+
+    async def _look(self, session: Session) -> None:
+        """Find out whether a new connection leads to pgsched's own metadata database."""
+        try:
+            async with asyncio.timeout(_INSPECT_TIMEOUT_MS / 1000):
+                (result,) = await session.ask(Command(sql=_IDENTITY))
+        except TimeoutError:
+            raise lost("the source did not answer after the login") from None
+        except CommandFailed as failed:
+            raise query_fault(
+                failed.result, prefix=1 << 62, timeout_ms=_INSPECT_TIMEOUT_MS, elapsed_ms=0
+            ) from None
+        started, dbname, tables = ((result.get_value(0, column) or b"").decode() for column in range(3))
+        own = None if self._metadata_identity is None else await self._metadata_identity()
+        session.is_metadata = tables == "3" or (started, dbname) == own
+
+
+def _refuse_metadata(session: Session) -> None:
+    if session.is_metadata:
+        raise IsMetadata(
+            "this is pgsched's own metadata database; it is no source unless an admin sets allow_metadata"
+        )

@@ -1,0 +1,97 @@
+"""Postgres's ISO text of timestamps, written as ISO 8601 with six digits of fraction, in UTC with a zone.
+
+What no ISO date holds (infinity, BC, years past 9999) stays as Postgres writes it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+#: zeros that bring a time of this many bytes (``HH:MM:SS`` to ``HH:MM:SS.ffffff``) to microseconds
+_PADDING = {8: b".000000", 10: b"00000", 11: b"0000", 12: b"000", 13: b"00", 14: b"0", 15: b""}
+_PLAIN = {length + 11: zeros for length, zeros in _PADDING.items()}
+#: the same from the minutes on (``:MM:SS.ffffff``), with the Z of UTC
+_FROM_MINUTES = {length - 2: zeros + b"Z" for length, zeros in _PADDING.items()}
+_FROM_SECONDS = {length - 5: zeros + b"Z" for length, zeros in _PADDING.items()}
+_HOUR = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d)([+-]\d\d)")
+_WITH_ZONE = re.compile(
+    rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?"
+)
+#: most hours remembered with their place in UTC
+_MOST_HOURS = 4096
+
+
+def plain_timestamp(text: bytes) -> bytes | None:
+    """Write a timestamp without time zone, None when it has no ISO form."""
+    zeros = _PLAIN.get(len(text))
+    if zeros is None or text[10] != 0x20 or text.endswith(b"C"):
+        return None
+    return text[:10] + b"T" + text[11:] + zeros
+
+
+class UtcClock:
+    """Moves timestamps with time zone to UTC; remembers hours, since neighbouring rows share them."""
+
+    def __init__(self) -> None:
+        self._hours: dict[bytes, bytes] = {}
+        self._half_hours: dict[bytes, bytes] = {}
+
+    def write(self, text: bytes) -> bytes | None:
+        """Write a timestamp with time zone in UTC, None when it has no ISO form there."""
+        hour = text[:13] + text[-3:]
+        head = self._hours.get(hour)
+        if head is None:
+            match = _HOUR.fullmatch(hour)
+            if match is None:
+                return self._write_by_minute(text)
+            head = self._remember(hour, match)
+        rest = text[13:-3]
+        zeros = _FROM_MINUTES.get(len(rest))
+        return head + rest + zeros if head and zeros is not None else _shift(text)
+
+    def _write_by_minute(self, text: bytes) -> bytes | None:
+        """Write a timestamp whose offset has minutes (India, Nepal), remembering minutes of the clock."""
+        minute = text[:16] + text[-6:]
+        head = self._half_hours.get(minute)
+        if head is None:
+            shifted = _shift(text)
+            if shifted is None or len(minute) != 22 or minute[16] not in b"+-":
+                return shifted
+            if len(self._half_hours) >= _MOST_HOURS:
+                self._half_hours.clear()
+            head = self._half_hours[minute] = shifted[:16]
+        rest = text[16:-6]
+        zeros = _FROM_SECONDS.get(len(rest))
+        return head + rest + zeros if zeros is not None else _shift(text)
+
+    def _remember(self, hour: bytes, match: re.Match[bytes]) -> bytes:
+        year, month, day, hours, offset = (int(part) for part in match.groups())
+        try:
+            moment = datetime(year, month, day, hours, tzinfo=UTC) - timedelta(hours=offset)
+        except (OverflowError, ValueError):
+            head = b""
+        else:
+            head = f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}T{moment.hour:02d}".encode()
+        if len(self._hours) >= _MOST_HOURS:
+            self._hours.clear()
+        self._hours[hour] = head
+        return head
+
+
+def _shift(text: bytes) -> bytes | None:
+    """Move one timestamp to UTC the long way: offsets with minutes and seconds, and what has none."""
+    match = _WITH_ZONE.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hours, minutes, seconds = (int(part) for part in match.groups()[:6])
+    microseconds = int((match[7] or b"").ljust(6, b"0"))
+    offset = timedelta(hours=int(match[9]), minutes=int(match[10] or 0), seconds=int(match[11] or 0))
+    zone = timezone(-offset if match[8] == b"-" else offset)
+    try:
+        moment = datetime(year, month, day, hours, minutes, seconds, microseconds, tzinfo=zone).astimezone(
+            UTC
+        )
+    except (OverflowError, ValueError):
+        return None
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds").encode() + b"Z"

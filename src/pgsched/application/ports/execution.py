@@ -1,0 +1,139 @@
+"""Ports to what happens at a source: judging a statement, running it, looking the source over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from pgsched.domain.results import OnLimit
+from pgsched.domain.sql_guard import Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceAddress:
+    """Everything needed to connect to a source, its password opened."""
+
+    #: one host name or IP address
+    host: str
+    #: TCP port
+    port: int
+    #: database name
+    dbname: str
+    #: role name
+    username: str
+    #: the password in clear, None when there is none; never shown
+    password: str | None = field(repr=False)
+    #: libpq's sslmode
+    sslmode: str = "prefer"
+    #: PEM of the root certificate, None for the system's
+    sslrootcert: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statement:
+    """What to run and within which bounds."""
+
+    #: one statement that the guard allowed
+    sql: str
+    #: the session's TimeZone, so that current_date means what the schedule means
+    timezone: str
+    #: milliseconds, at the source and for the client's own deadline
+    timeout_ms: int
+    #: most rows stored
+    max_rows: int
+    #: most bytes of encoded rows stored
+    max_bytes: int
+    #: what happens at either limit
+    on_limit: OnLimit
+    #: the session's application_name, ``pgsched:<run>/<attempt>``
+    application_name: str
+    #: whether pgsched's own metadata database may be the source
+    allow_metadata: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowBatch:
+    """Some rows of a result, encoded."""
+
+    #: how many rows
+    rows: int
+    #: UTF-8 JSON objects joined by commas, without brackets: ``{"a":1},{"a":2}``
+    data: bytes
+
+
+class ResultStream(Protocol):
+    """A result as it arrives, in bounded batches; its totals are final once iteration has ended."""
+
+    #: rows handed out so far
+    rows: int
+    #: bytes of encoded rows handed out so far
+    bytes: int
+    #: whether a limit cut the result
+    truncated: bool
+
+    def __aiter__(self) -> AsyncIterator[RowBatch]:
+        """Hand out the batches in order, once."""
+        ...
+
+    def table_schema(self) -> bytes:
+        """Return the Table Schema as UTF-8 JSON; to be asked after iteration has ended."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceReport:
+    """What a look at a source found."""
+
+    #: whether a query could run there now
+    ok: bool
+    #: milliseconds for a round trip, None when not connected
+    latency_ms: float | None = None
+    #: the server's version, e.g. ``15.18``
+    server_version: str | None = None
+    #: plain sentences about what an admin should change
+    warnings: tuple[str, ...] = ()
+    #: stable code of what failed, None when ok
+    error_code: str | None = None
+    #: what failed, for a person; never a secret
+    error_detail: str | None = None
+
+
+@runtime_checkable
+class QuerySource(Protocol):
+    """Runs statements at sources, fenced."""
+
+    def execute(
+        self, address: SourceAddress, statement: Statement
+    ) -> AbstractAsyncContextManager[ResultStream]:
+        """Run one statement read-only and hand out its rows.
+
+        Cancelling the task cancels the statement at the source and closes the connection.
+
+        Raises:
+            SourceUnreachable: no connection, or it broke.
+            SourceRefused: the source turned the role or password down.
+            QueryFailed: an SQL error; ``sqlstate`` and position say which and where.
+            QueryTimeout: the timeout passed, by the source's clock or ours.
+            LimitExceeded: more rows or bytes than allowed, with ``on_limit = error``.
+            IsMetadata: the source is pgsched's own database and the statement does not allow that.
+        """
+        ...
+
+    async def inspect(self, address: SourceAddress) -> SourceReport:
+        """Connect, look the role and server over, and report; a failure is in the report, not raised."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections that were kept."""
+        ...
+
+
+@runtime_checkable
+class SqlGuard(Protocol):
+    """Judges statements with Postgres's own grammar, offline."""
+
+    def check(self, sql: str, *, allow_user_functions: bool = True) -> Verdict:
+        """Judge one statement; never raises on any text. Position counts characters from 1."""
+        ...

@@ -1,0 +1,153 @@
+"""Ports for reading: what dashboards poll. Stored JSON is handed on as bytes, never parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from pgsched.domain.audience import Audience
+from pgsched.domain.jobs import Visibility
+from pgsched.domain.runs import Run, RunStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryCard:
+    """What a dashboard may know of a query: no SQL, no source."""
+
+    #: identity, 64 bit
+    id: int
+    #: unique name
+    name: str
+    #: what people call it
+    title: str
+    #: what it shows
+    description: str
+    #: cron or interval
+    schedule_type: str
+    #: the expression
+    schedule_expr: str
+    #: IANA zone
+    timezone: str
+    #: whether it is planned
+    enabled: bool
+    #: who reads
+    visibility: Visibility
+    #: why it is paused, None when it is not
+    pause_reason: str | None
+    #: UTC; None when nothing is planned
+    next_run_at: datetime | None
+    #: the newest run that was not skipped, of any status; None when there is none
+    last_run: Run | None
+    #: when it was made, UTC
+    created_at: datetime
+    #: when it last changed, UTC
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRun:
+    """A run with its result."""
+
+    run: Run
+    #: ``{"schema":…,"data":…}`` as UTF-8 JSON; None when the run has none
+    result: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFilter:
+    """Which runs of a query a page is taken from, and where it begins."""
+
+    #: scheduled_at at or after this, UTC
+    start: datetime | None = None
+    #: scheduled_at before this, UTC
+    end: datetime | None = None
+    #: of this status only
+    status: RunStatus | None = None
+    #: older than this run, in the order (scheduled_at, id)
+    before: int | None = None
+    #: newer than this run; the page nearest to it
+    after: int | None = None
+    #: most runs, 1 to 500
+    limit: int = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPage:
+    """Runs, newest first in the order (scheduled_at, id)."""
+
+    items: Sequence[StoredRun]
+    #: id to pass as ``before`` for older ones; None when there are none
+    next_before: int | None
+    #: id to pass as ``after`` for newer ones; None when there are none
+    prev_after: int | None
+
+
+@runtime_checkable
+class QueryView(Protocol):
+    """Queries as a dashboard sees them."""
+
+    async def page(self, audience: Audience, *, limit: int, offset: int) -> tuple[Sequence[QueryCard], int]:
+        """Return some visible queries by name, and how many there are in all."""
+        ...
+
+    async def card(self, audience: Audience, key: str | int) -> QueryCard:
+        """Return one query by name (str) or id (int).
+
+        Raises:
+            NotFound: there is none, or the audience may not see it.
+        """
+        ...
+
+
+@runtime_checkable
+class RunView(Protocol):
+    """Runs and their results; every method raises NotFound for what the audience may not see."""
+
+    async def latest(
+        self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS
+    ) -> StoredRun:
+        """Return the highest run of that status (None: any) in the order (scheduled_at, id)."""
+        ...
+
+    async def page(
+        self, audience: Audience, query: str | int, wanted: RunFilter, *, with_result: bool = False
+    ) -> RunPage:
+        """Return a page of runs; ``result`` is None throughout unless ``with_result``."""
+        ...
+
+    async def one(self, audience: Audience, run_id: int) -> StoredRun:
+        """Return one run with its result."""
+        ...
+
+    async def neighbour(self, audience: Audience, query: str | int, run_id: int, *, newer: bool) -> StoredRun:
+        """Return the next newer or older run of the same query, of any status, with its result."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readiness:
+    """What a look at the metadata database found."""
+
+    #: version of the schema there, 0 for an empty database
+    schema_version: int
+    #: version this program is made for
+    expected_version: int
+    #: workers present now
+    workers: int
+    #: runs that wait and could start
+    waiting: int
+
+
+@runtime_checkable
+class HealthView(Protocol):
+    """Whether this process can serve."""
+
+    async def readiness(self) -> Readiness:
+        """Look.
+
+        Raises:
+            DatabaseUnavailable: the metadata database cannot be reached.
+        """
+        ...

@@ -1,0 +1,115 @@
+"""Running one claimed run: open the password, judge the SQL, execute, record. One straight line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from pgsched.application.ports.execution import QuerySource, SqlGuard, Statement
+from pgsched.application.ports.repositories import Claim, RunQueue
+from pgsched.application.ports.secrets import PasswordVault
+from pgsched.application.sources import address_of, open_password
+from pgsched.domain.errors import DatabaseFault, LeaseLost, PgschedError, SqlNotAllowed
+from pgsched.domain.results import CHUNK_AT_BYTES
+from pgsched.domain.runs import Failure, Run, Success, retry_delay
+
+log = logging.getLogger(__name__)
+
+
+class RunJob:
+    """Takes a claim to its outcome."""
+
+    def __init__(
+        self, queue: RunQueue, vault: PasswordVault, guard: SqlGuard, at_source: QuerySource
+    ) -> None:
+        self._queue = queue
+        self._vault = vault
+        self._guard = guard
+        self._at_source = at_source
+
+    async def __call__(self, claim: Claim) -> Run:
+        """Run the claim and record what came of it; a failure is an outcome, not an error.
+
+        Raises:
+            LeaseLost: another worker holds the run by now; nothing was recorded.
+            DatabaseUnavailable: the outcome could not be recorded.
+        """
+        try:
+            success = await self._execute(claim)
+            run = await self._queue.succeed(claim.hold, success)
+        except (LeaseLost, DatabaseFault):
+            raise
+        except PgschedError as error:
+            run = await self._fail(claim, Failure.of(error))
+        except Exception:
+            # A fault of our own must end as this run's error and not stop the worker.
+            log.exception("run failed inside pgsched", extra={"action": "run.internal_error", **_ids(claim)})
+            text = "an internal error; the worker's log says more"
+            run = await self._fail(claim, Failure(code="internal_error", message=text, public=text))
+        log.info(
+            "run ended: %s",
+            run.status,
+            extra={"action": "run.ended", "status": str(run.status), **_ids(claim)},
+        )
+        return run
+
+    async def _execute(self, claim: Claim) -> Success:
+        spec, source = claim.job.spec, claim.source
+        password = await open_password(self._vault, source)
+        verdict = await asyncio.to_thread(
+            self._guard.check, spec.sql_text, allow_user_functions=source.allow_user_functions
+        )
+        if not verdict.allowed:
+            raise SqlNotAllowed(verdict.detail, reason=str(verdict.code), position=verdict.position)
+        statement = Statement(
+            sql=spec.sql_text,
+            timezone=spec.timezone,
+            timeout_ms=spec.timeout_ms,
+            max_rows=spec.max_rows,
+            max_bytes=spec.max_bytes,
+            on_limit=spec.on_limit,
+            application_name=f"pgsched:{claim.hold.run_id}/{claim.attempt}",
+            allow_metadata=source.allow_metadata,
+        )
+        held: list[bytes] = []
+        held_bytes = chunks = 0
+        async with self._at_source.execute(address_of(source, password), statement) as stream:
+            async for batch in stream:
+                held.append(batch.data)
+                held_bytes += len(batch.data)
+                # Beyond what one document may hold, rows leave memory as chunks.
+                if held_bytes > CHUNK_AT_BYTES or chunks:
+                    for rows in held:
+                        await self._queue.stage(claim.hold, chunks, rows)
+                        chunks += 1
+                    held, held_bytes = [], 0
+        return Success(
+            rows=stream.rows,
+            byte_size=stream.bytes,
+            truncated=stream.truncated,
+            table_schema=stream.table_schema(),
+            data=b",".join(held),
+            chunks=chunks,
+        )
+
+    async def _fail(self, claim: Claim, failure: Failure) -> Run:
+        delay = None
+        if failure.passing:
+            spec = claim.job.spec
+            delay = retry_delay(
+                run_id=claim.hold.run_id,
+                attempt=claim.attempt,
+                max_attempts=spec.max_attempts,
+                backoff_s=spec.retry_backoff_s,
+            )
+        log.warning(
+            "run failed: %s%s",
+            failure.code,
+            "" if delay is None else f", tried again in {delay:.0f} s",
+            extra={"action": "run.failed", "error_code": failure.code, **_ids(claim)},
+        )
+        return await self._queue.fail(claim.hold, failure, retry_in_s=delay)
+
+
+def _ids(claim: Claim) -> dict[str, int]:
+    return {"run_id": claim.hold.run_id, "query_id": claim.job.id, "attempt": claim.attempt}

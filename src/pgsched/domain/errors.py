@@ -1,0 +1,285 @@
+"""Every error that pgsched raises on purpose, in one tree.
+
+::
+
+    PgschedError                      code, detail, advice
+    ├── InvalidInput                  invalid_request   (field faults)
+    │   ├── BadSchedule               bad_schedule
+    │   ├── BadTimezone               bad_timezone
+    │   └── SqlNotAllowed             sql_not_allowed   (position)
+    ├── SettingFault                  bad_setting       (variable)
+    ├── NotFound                      not_found         (noun, key)
+    ├── Conflict                      conflict
+    │   ├── NameTaken                 name_taken
+    │   ├── EmailTaken                email_taken
+    │   ├── InUse                     in_use
+    │   ├── HasRuns                   has_runs
+    │   ├── NotCancellable            not_cancellable
+    │   └── LastAdmin                 last_admin
+    ├── KeyFault                      key_fault
+    │   ├── NoPrivateKey              no_private_key
+    │   └── CannotOpen                cannot_open
+    ├── SourceFault                   what a source did to a run or a test
+    │   ├── SourceUnreachable         source_unreachable
+    │   ├── SourceRefused             source_auth
+    │   ├── QueryFailed               query_failed      (sqlstate, position)
+    │   ├── QueryTimeout              query_timeout
+    │   ├── LimitExceeded             limit_exceeded
+    │   └── IsMetadata                is_metadata
+    ├── DatabaseFault
+    │   ├── DatabaseUnavailable       database_unavailable
+    │   └── SchemaMismatch            schema_mismatch
+    ├── LeaseLost                     lease_lost
+    ├── ResultRejected                result_rejected
+    └── EmbeddedFault                 embedded_postgres
+
+``code`` is stable and part of the contract; ``detail`` is for a person and never holds a secret.
+Entry points translate this tree once (CLI: exit code, HTTP: status).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class PgschedError(Exception):
+    """What went wrong, in one line a person can act on."""
+
+    code = "error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        #: one sentence or two: what was wrong, where, and what to do
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldFault:
+    """One field of an input and what is wrong with it."""
+
+    #: name of the field as the caller wrote it
+    field: str
+    #: what is wrong and what would be right
+    message: str
+
+
+class InvalidInput(PgschedError):
+    """The input is malformed or breaks a rule; ``faults`` says which fields."""
+
+    code = "invalid_request"
+
+    def __init__(self, detail: str, faults: Sequence[FieldFault] = ()) -> None:
+        super().__init__(detail)
+        self.faults = tuple(faults)
+
+    @classmethod
+    def of(cls, *faults: FieldFault) -> InvalidInput:
+        """Build the error whose detail is the faults, read out."""
+        return cls("; ".join(f"{fault.field}: {fault.message}" for fault in faults), faults)
+
+
+class BadSchedule(InvalidInput):
+    """The schedule expression is not one, or never fires."""
+
+    code = "bad_schedule"
+
+
+class BadTimezone(InvalidInput):
+    """The zone is not in the IANA time zone database."""
+
+    code = "bad_timezone"
+
+
+class SqlNotAllowed(InvalidInput):
+    """The guard refuses the statement."""
+
+    code = "sql_not_allowed"
+
+    def __init__(self, detail: str, *, reason: str, position: int | None) -> None:
+        super().__init__(detail, [FieldFault(field="sql_text", message=detail)])
+        #: stable code of the guard's rule
+        self.reason = reason
+        #: 1-based character position of the fault, None when it has no place
+        self.position = position
+
+
+class SettingFault(PgschedError):
+    """A setting (environment variable or ``.env`` line) has a bad value."""
+
+    code = "bad_setting"
+
+    def __init__(self, variable: str, detail: str) -> None:
+        super().__init__(f"{variable}: {detail}")
+        self.variable = variable
+
+
+class NotFound(PgschedError):
+    """There is no such thing, or the caller may not know of it."""
+
+    code = "not_found"
+
+    def __init__(self, noun: str, key: object) -> None:
+        super().__init__(f"there is no {noun} {key}")
+        self.noun = noun
+        self.key = key
+
+
+class Conflict(PgschedError):
+    """The change contradicts what is stored."""
+
+    code = "conflict"
+
+
+class NameTaken(Conflict):
+    """Another source or query has this name."""
+
+    code = "name_taken"
+
+    def __init__(self, noun: str, name: str) -> None:
+        super().__init__(f"a {noun} named {name} exists already; choose another name or update that one")
+
+
+class EmailTaken(Conflict):
+    """Another account has this e-mail address (letter case does not count)."""
+
+    code = "email_taken"
+
+    def __init__(self, email: str) -> None:
+        super().__init__(f"an account with the e-mail address {email} exists already")
+
+
+class InUse(Conflict):
+    """Something still depends on it."""
+
+    code = "in_use"
+
+
+class HasRuns(Conflict):
+    """The query has runs that would be lost."""
+
+    code = "has_runs"
+
+
+class NotCancellable(Conflict):
+    """The run has ended already."""
+
+    code = "not_cancellable"
+
+
+class LastAdmin(Conflict):
+    """The change would leave nobody who can administer."""
+
+    code = "last_admin"
+
+
+class KeyFault(PgschedError):
+    """A key file is missing, malformed or open to others."""
+
+    code = "key_fault"
+
+
+class NoPrivateKey(KeyFault):
+    """The private key is not configured here, so nothing sealed can be opened."""
+
+    code = "no_private_key"
+
+
+class CannotOpen(KeyFault):
+    """The sealed password does not open: another key, damaged, or moved from another source."""
+
+    code = "cannot_open"
+
+
+class SourceFault(PgschedError):
+    """What a source answered or failed to answer; becomes the run's error.
+
+    ``detail`` is the full text for editors; ``public`` is what anyone who may read the query may see.
+    """
+
+    code = "source_fault"
+
+    def __init__(self, detail: str, *, public: str | None = None, sqlstate: str | None = None) -> None:
+        super().__init__(detail)
+        self.public = detail if public is None else public
+        #: the five characters of the source's SQLSTATE, None when it gave none
+        self.sqlstate = sqlstate
+
+
+class SourceUnreachable(SourceFault):
+    """No connection: refused, no route, mute, lost half-way."""
+
+    code = "source_unreachable"
+
+
+class SourceRefused(SourceFault):
+    """The source answered and turned the role or password down."""
+
+    code = "source_auth"
+
+
+class QueryFailed(SourceFault):
+    """The source ran into an SQL error."""
+
+    code = "query_failed"
+
+    def __init__(
+        self, detail: str, *, sqlstate: str | None, public: str | None = None, position: int | None = None
+    ) -> None:
+        super().__init__(detail, public=public, sqlstate=sqlstate)
+        #: 1-based character position in the user's SQL, None when the source gave none
+        self.position = position
+
+
+class QueryTimeout(SourceFault):
+    """The query ran into its timeout, at the source or by the client's own deadline."""
+
+    code = "query_timeout"
+
+
+class LimitExceeded(SourceFault):
+    """More rows or bytes than allowed, with ``on_limit = error``."""
+
+    code = "limit_exceeded"
+
+
+class IsMetadata(SourceFault):
+    """The source is pgsched's own metadata database."""
+
+    code = "is_metadata"
+
+
+class DatabaseFault(PgschedError):
+    """The metadata database cannot serve."""
+
+    code = "database_fault"
+
+
+class DatabaseUnavailable(DatabaseFault):
+    """The metadata database cannot be reached or went away."""
+
+    code = "database_unavailable"
+
+
+class SchemaMismatch(DatabaseFault):
+    """The schema of the metadata database is older or newer than this program."""
+
+    code = "schema_mismatch"
+
+
+class LeaseLost(PgschedError):
+    """Another worker holds the run now; what this one did counts for nothing."""
+
+    code = "lease_lost"
+
+
+class ResultRejected(PgschedError):
+    """The metadata database cannot hold the result, e.g. a number beyond jsonb's range."""
+
+    code = "result_rejected"
+
+
+class EmbeddedFault(PgschedError):
+    """The embedded Postgres cannot be started, reached or stopped."""
+
+    code = "embedded_postgres"

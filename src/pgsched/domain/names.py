@@ -1,0 +1,42 @@
+"""Names, titles and other short texts that people give to sources and queries."""
+
+from __future__ import annotations
+
+import re
+
+from pgsched.domain.errors import FieldFault
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", re.ASCII)
+
+#: most characters of a title
+MAX_TITLE = 200
+#: most characters of a description
+MAX_DESCRIPTION = 10_000
+
+
+def name_fault(field: str, value: str) -> FieldFault | None:
+    """Say what is wrong with the name of a source or query, or None when nothing is."""
+    if NAME.fullmatch(value):
+        return None
+    return FieldFault(
+        field=field,
+        message="must be 1 to 63 of A-Z a-z 0-9 _ . - and begin with a letter (it can be used in a URL)",
+    )
+
+
+def text_fault(
+    field: str, value: str, longest: int, *, shortest: int = 0, lines: bool = False
+) -> FieldFault | None:
+    """Say what is wrong with a text for people: its length in characters, or control characters in it.
+
+    With ``lines`` tabs and line ends are fine. Lone surrogates are refused: Postgres cannot store them.
+    """
+    if not shortest <= len(value.strip()) or len(value) > longest:
+        return FieldFault(field=field, message=f"must have {shortest} to {longest} characters")
+    allowed = "\t\n\r" if lines else ""
+    for character in value:
+        if (ord(character) < 32 or character == "\x7f") and character not in allowed:
+            return FieldFault(field=field, message=f"holds the control character U+{ord(character):04X}")
+        if 0xD800 <= ord(character) <= 0xDFFF:
+            return FieldFault(field=field, message="holds half a surrogate pair, which is not a character")
+    return None

@@ -1,0 +1,95 @@
+"""``pgsched runs``: past and present runs, with their results."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import click
+
+from pgsched.entrypoints.cli.opened import key_of, with_container
+from pgsched.entrypoints.cli.output import emit, json_option, json_text
+
+if TYPE_CHECKING:
+    from pgsched.application.ports.views import RunPage, StoredRun
+    from pgsched.domain.runs import Run
+    from pgsched.entrypoints.container import Container
+
+_COLUMNS = (
+    "id",
+    "scheduled_at",
+    "status",
+    "trigger",
+    "attempt",
+    "duration_ms",
+    "rows_returned",
+    "error_code",
+)
+_STATUSES = ("queued", "running", "success", "error", "cancelled", "skipped")
+
+
+@click.group()
+def group() -> None:
+    """Past and present runs, with their results."""
+
+
+@group.command("list")
+@click.argument("query")
+@click.option("--status", type=click.Choice(_STATUSES), help="Of this status only.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option("--before", type=click.IntRange(1), help="Only runs older than this one.")
+@click.option("--after", type=click.IntRange(1), help="Only runs newer than this one.")
+@json_option
+def list_runs(
+    query: str, status: str | None, limit: int, before: int | None, after: int | None, as_json: bool
+) -> None:
+    """List the runs of a query (NAME or id), newest first."""
+    from pgsched.application.ports.views import RunFilter
+    from pgsched.domain.audience import EVERYTHING
+    from pgsched.domain.runs import RunStatus
+
+    wanted = RunFilter(
+        status=None if status is None else RunStatus(status), limit=limit, before=before, after=after
+    )
+
+    async def operation(container: Container) -> RunPage:
+        return await container.run_view().page(EVERYTHING, key_of(query), wanted)
+
+    page = with_container(operation)
+    emit([item.run for item in page.items], as_json, _COLUMNS)
+
+
+@group.command("show")
+@click.argument("run_id", metavar="ID", type=click.IntRange(1))
+@json_option
+def show(run_id: int, as_json: bool) -> None:
+    """Show a run; with --json its stored result too."""
+    from pgsched.domain.audience import EVERYTHING
+
+    async def operation(container: Container) -> StoredRun:
+        return await container.run_view().one(EVERYTHING, run_id)
+
+    stored = with_container(operation)
+    if not as_json:
+        emit(stored.run, as_json)
+        return
+    # The stored JSON is printed as it is: parsing it would cost digits.
+    run = json_text(_fields(stored.run))
+    result = "null" if stored.result is None else stored.result.decode()
+    click.echo(f'{run[:-1]}, "result": {result}}}')
+
+
+def _fields(run: Run) -> dict[str, object]:
+    return {entry.name: getattr(run, entry.name) for entry in fields(run)}
+
+
+@group.command("cancel")
+@click.argument("run_id", metavar="ID", type=click.IntRange(1))
+@json_option
+def cancel(run_id: int, as_json: bool) -> None:
+    """Cancel a run: a waiting one at once, a running one by its worker."""
+
+    async def operation(container: Container) -> Run:
+        return await container.queue().request_cancel(run_id)
+
+    emit(with_container(operation), as_json, _COLUMNS)

@@ -1,0 +1,172 @@
+"""``pgsched schedule``: what a schedule means, without a database."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import IO, Any
+
+import click
+from click.core import ParameterSource
+
+from pgsched.domain.errors import FieldFault, InvalidInput, PgschedError
+from pgsched.domain.schedules import Schedule, ScheduleType
+from pgsched.domain.zones import shown, zone_named
+
+#: most instants in one answer
+MOST = 1000
+#: longest line of ``--jsonl``, in bytes; far more than any request needs
+_LONGEST_LINE = 1 << 20
+
+# What fromisoformat takes, minus its freedom to have any character between date and time.
+_ISO = re.compile(r"[0-9W-]{8,10}(?:[Tt ][0-9:.,]+(?:[Zz]|[+-][0-9:.]+)?)?")
+
+
+@click.group(name="schedule")
+def group() -> None:
+    """Schedules: when is something due."""
+
+
+@group.command(name="next")
+@click.option(
+    "--type", "kind", type=click.Choice([kind.value for kind in ScheduleType]), help="Kind of schedule."
+)
+@click.option("--expr", help="Cron expression, or ISO 8601 duration (PT6H, P1D) or whole seconds.")
+@click.option(
+    "--timezone", default="UTC", show_default=True, help="IANA name of the zone whose clock counts."
+)
+@click.option(
+    "--after", help="ISO 8601; instants strictly later are shown. Without offset: in the zone. [default: now]"
+)
+@click.option("--anchor", help="ISO 8601; first instant of an interval. [default: what --after is]")
+@click.option(
+    "-n", "most", type=click.IntRange(1, MOST), default=5, show_default=True, help="How many instants."
+)
+@click.option("--json", "as_json", is_flag=True, help='Print one line {"next":[…]}.')
+@click.option("--jsonl", is_flag=True, help="Answer requests from standard input, a line each.")
+@click.pass_context
+def next_instants(
+    context: click.Context,
+    *,
+    kind: str | None,
+    expr: str | None,
+    timezone: str,
+    after: str | None,
+    anchor: str | None,
+    most: int,
+    as_json: bool,
+    jsonl: bool,
+) -> None:
+    """Print the next instants of a schedule, in its zone's local time, one a line.
+
+    They are strictly later than --after; so an interval whose anchor is --after shows anchor + period first,
+    although its run at the anchor is its first.
+
+    With --jsonl each line is {"type","expr","timezone","after","anchor","n"}, named as the options (the last
+    four may be missing), and is answered by one line {"next":[…]} or {"error":{"code","detail"}}, in order;
+    an empty line is answered by an error too.
+    """
+    if jsonl:
+        _refuse_options_beside_jsonl(context)
+        _answer_lines(sys.stdin.buffer)
+        return
+    if kind is None or expr is None:
+        raise click.UsageError("--type and --expr are needed (or --jsonl)")
+    instants = _next(kind=kind, expr=expr, timezone=timezone, after=after, anchor=anchor, most=most)
+    click.echo(
+        json.dumps({"next": instants}) if as_json else "\n".join(instants), nl=bool(as_json or instants)
+    )
+
+
+def _next(
+    *, kind: str, expr: str, timezone: str, after: str | None, anchor: str | None, most: int
+) -> list[str]:
+    """Return the next instants as local ISO 8601 times; raises InvalidInput and its kin."""
+    zone = zone_named(timezone)
+    # The one place where this machine's clock is asked: a person wants to know what comes next from here.
+    now = datetime.now(UTC)  # noqa: TID251 - a preview without a database; decides nothing
+    since = now if after is None else _instant("after", after, timezone)
+    start = since if anchor is None else _instant("anchor", anchor, timezone)
+    schedule = Schedule.parse(kind, expr, timezone, since if kind == ScheduleType.CRON else start)
+    return [instant.astimezone(zone).isoformat() for instant in islice(schedule.instants_after(since), most)]
+
+
+def _instant(field: str, text: str, timezone: str) -> datetime:
+    """Read an ISO 8601 time; without an offset it is the zone's wall clock."""
+    try:
+        if not _ISO.fullmatch(text):
+            raise ValueError(text)
+        read = datetime.fromisoformat(text.upper())
+        return (read.replace(tzinfo=zone_named(timezone)) if read.tzinfo is None else read).astimezone(UTC)
+    except (ValueError, OverflowError):
+        message = f"{shown(text)} is not an ISO 8601 time such as 2026-03-29T00:00:00Z"
+        raise InvalidInput.of(FieldFault(field=field, message=message)) from None
+
+
+def _refuse_options_beside_jsonl(context: click.Context) -> None:
+    for name in ("kind", "expr", "timezone", "after", "anchor", "most"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--jsonl reads everything from its lines: give it no other option")
+
+
+def _answer_lines(lines: IO[bytes]) -> None:
+    for line in _lines(lines):
+        try:
+            answer: Mapping[str, object] = {"next": _answer(line)}
+        except PgschedError as error:
+            answer = {"error": {"code": error.code, "detail": error.detail}}
+        # a program waits for the answer to one line before it writes the next
+        click.echo(json.dumps(answer))
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines, an overlong one cut after one byte too many, its rest read over."""
+    while line := stream.readline(_LONGEST_LINE + 1):
+        yield line
+        while len(line) > _LONGEST_LINE and not line.endswith(b"\n"):
+            line = stream.readline(_LONGEST_LINE + 1)
+
+
+def _answer(line: bytes) -> list[str]:
+    if len(line) > _LONGEST_LINE:
+        raise InvalidInput(f"the line is longer than {_LONGEST_LINE} bytes")
+    try:
+        request = json.loads(line.decode())
+    except (ValueError, RecursionError):  # also bad UTF-8 and numbers of thousands of digits
+        raise InvalidInput("the line is not JSON; write an object such as " + _EXAMPLE) from None
+    if not isinstance(request, dict):
+        raise InvalidInput("the line is not a JSON object; write one such as " + _EXAMPLE)
+    most = 5 if request.get("n") is None else request["n"]
+    if type(most) is not int or not 1 <= most <= MOST:
+        raise InvalidInput.of(FieldFault(field="n", message=f"must be a whole number from 1 to {MOST}"))
+    return _next(
+        kind=_required(request, "type"),
+        expr=_required(request, "expr"),
+        timezone="UTC" if (zone := _text(request, "timezone")) is None else zone,
+        after=_text(request, "after"),
+        anchor=_text(request, "anchor"),
+        most=most,
+    )
+
+
+_EXAMPLE = (
+    '{"type":"cron","expr":"0 6 * * *","timezone":"Europe/Berlin","after":"2026-03-29T00:00:00Z","n":5}'
+)
+
+
+def _required(request: Mapping[str, Any], field: str) -> str:
+    value = _text(request, field)
+    if value is None:
+        raise InvalidInput.of(FieldFault(field=field, message="is missing"))
+    return value
+
+
+def _text(request: Mapping[str, Any], field: str) -> str | None:
+    value = request.get(field)
+    if value is not None and not isinstance(value, str):
+        raise InvalidInput.of(FieldFault(field=field, message="must be text"))
+    return value

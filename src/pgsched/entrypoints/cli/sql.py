@@ -1,0 +1,107 @@
+"""``pgsched sql``: the SQL guard by hand, without any database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from pgsched.domain.sql_guard import MAX_SQL_BYTES, Rule, Verdict
+
+if TYPE_CHECKING:
+    from pgsched.application.ports.execution import SqlGuard
+
+#: longest line of ``--jsonl`` input read, bytes: a statement of MAX_SQL_BYTES escaped to the last character
+MAX_LINE_BYTES = MAX_SQL_BYTES * 6 + 4096
+
+
+@click.group()
+def group() -> None:
+    """Judge SQL as a new source would, offline."""
+
+
+@group.command()
+@click.argument("source", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as one line of JSON.")
+@click.option("--jsonl", is_flag=True, help='Read lines {"sql":…}, answer a line of JSON each.')
+@click.option(
+    "--no-user-functions", is_flag=True, help="Refuse functions that are not built in, as a source may."
+)
+@click.pass_context
+def check(
+    context: click.Context, source: str, *, as_json: bool, jsonl: bool, no_user_functions: bool
+) -> None:
+    """Say whether the statement in FILE (or on standard input, -) may run: exit 0 allowed, 1 refused.
+
+    With --jsonl the exit code is 0 when every line was answered.
+    """
+    if as_json and jsonl:
+        raise click.UsageError("--json and --jsonl exclude each other")
+    from pgsched.adapters.guard.grammar import PostgresGrammarGuard
+
+    guard = PostgresGrammarGuard()
+    with click.open_file(source, "rb") as stream:
+        if jsonl:
+            for line in _lines(stream):
+                verdict = _check_line(guard, line, allow_user_functions=not no_user_functions)
+                click.echo(_as_json(verdict))
+            return
+        raw = stream.read(MAX_SQL_BYTES + 1)
+    verdict = _check_bytes(guard, raw, allow_user_functions=not no_user_functions)
+    if as_json:
+        click.echo(_as_json(verdict))
+    elif verdict.allowed:
+        click.echo(verdict.detail)
+    else:
+        place = f" at character {verdict.position}" if verdict.position is not None else ""
+        click.echo(f"refused ({verdict.code}){place}: {verdict.detail}", err=True)
+    context.exit(0 if verdict.allowed else 1)
+
+
+def _check_bytes(guard: SqlGuard, raw: bytes, *, allow_user_functions: bool) -> Verdict:
+    try:
+        sql = raw.decode()
+    except UnicodeDecodeError as error:
+        if len(raw) <= MAX_SQL_BYTES:
+            return Verdict.refused(
+                Rule.BAD_CHARACTERS,
+                f"byte {error.start + 1} (0x{raw[error.start]:02x}) is not UTF-8; save the file as UTF-8",
+                len(raw[: error.start].decode()) + 1,
+            )
+        sql = raw.decode(errors="replace")  # too long, whatever it is
+    return guard.check(sql, allow_user_functions=allow_user_functions)
+
+
+def _check_line(guard: SqlGuard, line: bytes, *, allow_user_functions: bool) -> Verdict:
+    if len(line) > MAX_LINE_BYTES:
+        return Verdict.refused(Rule.TOO_LONG, f"the line is longer than {MAX_LINE_BYTES} bytes")
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return Verdict.refused(Rule.INVALID_REQUEST, 'the line is not JSON; write {"sql": "SELECT …"}')
+    sql = request.get("sql") if isinstance(request, dict) else None
+    if not isinstance(sql, str):
+        return Verdict.refused(Rule.INVALID_REQUEST, 'the line has no text "sql"; write {"sql": "SELECT …"}')
+    return guard.check(sql, allow_user_functions=allow_user_functions)
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines; of one that is too long only its beginning, longer than MAX_LINE_BYTES."""
+    while line := stream.readline(MAX_LINE_BYTES + 2):
+        rest = line
+        while len(rest) == MAX_LINE_BYTES + 2 and not rest.endswith(b"\n"):
+            rest = stream.readline(MAX_LINE_BYTES + 2)
+        yield line.removesuffix(b"\n")
+
+
+def _as_json(verdict: Verdict) -> str:
+    return json.dumps(
+        {
+            "allowed": verdict.allowed,
+            "code": verdict.code,
+            "detail": verdict.detail,
+            "position": verdict.position,
+        }
+    )

@@ -1,0 +1,301 @@
+"""The composition root: the one place that joins ports and adapters, and the only one that reads settings.
+
+Entry points ask it for a use-case or a view and get it with everything inside. Tests build the same container
+and override its adapters. Adapters are imported when they are first built, so that a command pays only for
+what it uses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dependency_injector import containers, providers
+
+from pgsched import config
+from pgsched.config import Settings
+from pgsched.domain.errors import DatabaseUnavailable, SettingFault
+
+if TYPE_CHECKING:
+    from pgsched.adapters.postgres.database import Database
+    from pgsched.application.ports.execution import QuerySource, SqlGuard
+    from pgsched.application.ports.repositories import Accounts, Jobs, RunQueue, Sources, WorkerInfo, Workers
+    from pgsched.application.ports.secrets import PasswordHasher, PasswordVault
+    from pgsched.application.ports.timing import Alarms, Clock
+    from pgsched.application.ports.views import HealthView, QueryView, RunView
+
+#: closes something that was opened on first use
+Close = Callable[[], Awaitable[None]]
+
+#: file under PGSCHED_HOME/keys that `pgsched up` keeps the pepper in, one base64 line
+PEPPER_FILE = "argon2_secret.base64"
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process: its environment and ``.env`` in its working directory.
+
+    Raises:
+        SettingFault: with one line that names the variable, the fault and the fix.
+    """
+    return config.load(os.environ, Path.cwd())
+
+
+def metadata_conninfo(settings: Settings | None = None) -> str:
+    """Return the libpq string of the metadata database: PG_DSN_APP, else the embedded server's.
+
+    Raises:
+        EmbeddedFault: PG_DSN_APP is unset and no embedded server runs here.
+    """
+    settings = settings or load_settings()
+    if settings.pg_dsn_app is not None:
+        return settings.pg_dsn_app
+    from pgsched.adapters.embedded.attach import attach
+
+    return attach(settings.pgsched_home).dsn()
+
+
+def _database(settings: Settings, service: str, pool_size: int) -> Database:
+    from pgsched.adapters.postgres.database import Database
+
+    return Database(
+        metadata_conninfo(settings), application_name=settings.app_name_for(service), max_size=pool_size
+    )
+
+
+def _sources(database: Database) -> Sources:
+    from pgsched.adapters.postgres.sources import PostgresSources
+
+    return PostgresSources(database)
+
+
+def _jobs(database: Database) -> Jobs:
+    from pgsched.adapters.postgres.jobs import PostgresJobs
+
+    return PostgresJobs(database)
+
+
+def _accounts(database: Database) -> Accounts:
+    from pgsched.adapters.postgres.accounts import PostgresAccounts
+
+    return PostgresAccounts(database)
+
+
+def _queue(database: Database) -> RunQueue:
+    from pgsched.adapters.postgres.runs import PostgresRunQueue
+
+    return PostgresRunQueue(database)
+
+
+def _workers(database: Database) -> Workers:
+    from pgsched.adapters.postgres.workers import PostgresWorkers
+
+    return PostgresWorkers(database)
+
+
+def _clock(database: Database) -> Clock:
+    from pgsched.adapters.postgres.clock import PostgresClock
+
+    return PostgresClock(database)
+
+
+def _query_view(database: Database) -> QueryView:
+    from pgsched.adapters.postgres.views import PostgresQueryView
+
+    return PostgresQueryView(database)
+
+
+def _run_view(database: Database) -> RunView:
+    from pgsched.adapters.postgres.views import PostgresRunView
+
+    return PostgresRunView(database)
+
+
+def _health_view(database: Database) -> HealthView:
+    from pgsched.adapters.postgres.health import PostgresHealth
+
+    return PostgresHealth(database)
+
+
+def _vault(settings: Settings) -> PasswordVault:
+    from pgsched.adapters.crypto.vault import SealedBoxVault
+
+    paths = settings.key_paths()
+    # A public key that is not there is told when something is to be sealed, not when nothing is.
+    return SealedBoxVault.load(public=paths.public if paths.public.exists() else None, private=paths.private)
+
+
+def pepper_of(settings: Settings) -> bytes:
+    """Return the pepper: ARGON2_SECRET_KEY_B64, else the one that ``pgsched up`` made.
+
+    Raises:
+        SettingFault: there is none, or it is damaged.
+    """
+    if settings.pepper is not None:
+        return settings.pepper
+    path = settings.keys_dir / PEPPER_FILE
+    try:
+        text = path.read_text("ascii").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        raise SettingFault(
+            "ARGON2_SECRET_KEY_B64",
+            "is not set; passwords need it. Make one with: head -c 32 /dev/urandom | base64",
+        ) from None
+    except (OSError, UnicodeError) as error:
+        raise SettingFault(
+            "ARGON2_SECRET_KEY_B64", f"{path} cannot be read ({type(error).__name__})"
+        ) from None
+    return config.decode_pepper(text)
+
+
+def _hasher(settings: Settings) -> PasswordHasher:
+    from pgsched.adapters.crypto.passwords import Argon2Passwords
+
+    return Argon2Passwords(pepper_of(settings))
+
+
+def _guard() -> SqlGuard:
+    from pgsched.adapters.guard.grammar import PostgresGrammarGuard
+
+    return PostgresGrammarGuard()
+
+
+def _at_source(database: Database, closers: list[Close]) -> QuerySource:
+    from pgsched.adapters.source.runner import PsycopgSources
+
+    at_source = PsycopgSources(metadata_identity=_identity_of(database))
+    closers.append(at_source.close)
+    return at_source
+
+
+def _identity_of(database: Database) -> Callable[[], Awaitable[tuple[str, str]]]:
+    """Tell the metadata database from every source: its server's start time and its name."""
+
+    async def identity() -> tuple[str, str]:
+        async with database.connection() as connection:
+            cursor = await connection.execute(
+                "select extract(epoch from pg_postmaster_start_time())::text, current_database()::text"
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise DatabaseUnavailable("the metadata database did not say who it is")
+        return str(row[0]), str(row[1])
+
+    return identity
+
+
+def _alarms() -> Alarms:
+    from pgsched.adapters.alarms.apscheduler import APSchedulerAlarms
+
+    return APSchedulerAlarms()
+
+
+def _use_case(module: str, name: str) -> Callable[..., Any]:
+    """Return a builder that imports the use-case when it is first asked for."""
+
+    def build(*parts: object, **named: object) -> Any:
+        from importlib import import_module
+
+        return getattr(import_module(f"pgsched.application.{module}"), name)(*parts, **named)
+
+    return build
+
+
+def _worker_info(concurrency: int) -> WorkerInfo:
+    import socket
+
+    from pgsched import __version__
+    from pgsched.application.ports.repositories import WorkerInfo
+
+    return WorkerInfo(
+        host=socket.gethostname(), pid=os.getpid(), version=__version__, concurrency=concurrency
+    )
+
+
+class Container(containers.DeclarativeContainer):
+    """Everything by its port's name."""
+
+    settings: providers.Provider[Settings] = providers.Singleton(load_settings)
+    #: name of the service, for application_name and logs
+    service: providers.Provider[str] = providers.Object("cli")
+    #: most connections to the metadata database
+    pool_size: providers.Provider[int] = providers.Object(4)
+    #: runs at once of a worker
+    concurrency: providers.Provider[int] = providers.Object(32)
+
+    #: what the singletons opened on first use
+    closers: providers.Provider[list[Close]] = providers.Singleton(list)
+    database = providers.Singleton(_database, settings, service, pool_size)
+    sources = providers.Singleton(_sources, database)
+    jobs = providers.Singleton(_jobs, database)
+    accounts = providers.Singleton(_accounts, database)
+    queue = providers.Singleton(_queue, database)
+    workers = providers.Singleton(_workers, database)
+    clock = providers.Singleton(_clock, database)
+    query_view = providers.Singleton(_query_view, database)
+    run_view = providers.Singleton(_run_view, database)
+    health_view = providers.Singleton(_health_view, database)
+    vault = providers.Singleton(_vault, settings)
+    hasher = providers.Singleton(_hasher, settings)
+    guard = providers.Singleton(_guard)
+    at_source = providers.Singleton(_at_source, database, closers)
+    alarms = providers.Singleton(_alarms)
+
+    add_source = providers.Factory(_use_case("sources", "AddSource"), sources, vault, at_source)
+    inspect_source = providers.Factory(_use_case("sources", "InspectSource"), sources, vault, at_source)
+    add_account = providers.Factory(_use_case("accounts", "AddAccount"), accounts, hasher)
+    add_job = providers.Factory(_use_case("jobs", "AddJob"), jobs, sources, guard, clock)
+    run_job = providers.Factory(_use_case("run_job", "RunJob"), queue, vault, guard, at_source)
+    worker = providers.Factory(
+        _use_case("work", "Worker"),
+        queue=queue,
+        workers=workers,
+        alarms=alarms,
+        run_job=run_job,
+        info=providers.Factory(_worker_info, concurrency),
+    )
+
+
+@asynccontextmanager
+async def opened(container: Container) -> AsyncIterator[Container]:
+    """Open what must be opened, once, and close it however the block ends."""
+    database = container.database()
+    await database.open()
+    try:
+        yield container
+    finally:
+        for close in reversed(container.closers()):
+            await close()
+        await database.close()
+
+
+def container_for(service: str, *, pool_size: int, concurrency: int = 0) -> Container:
+    """Build the container of a long-running service and turn its logs on.
+
+    Raises:
+        SettingFault: something is set wrong.
+    """
+    container = Container(
+        service=providers.Object(service),
+        pool_size=providers.Object(pool_size),
+        concurrency=providers.Object(concurrency),
+    )
+    _configure_logs(container.settings(), service)
+    return container
+
+
+def _configure_logs(settings: Settings, service: str) -> None:
+    from pgsched.adapters.logs.configure import configure
+
+    configure(
+        app_name=settings.app_name_for(service),
+        log_dir=settings.log_dir,
+        enterprise_id=settings.rfc_enterprise_id,
+        rotate_utc=settings.rotate_utc,
+        gzip_after_days=settings.gzip_after_days,
+        keep_days=settings.keep_days,
+        max_log_bytes=settings.max_log_bytes,
+        redact_keys=settings.redact_keys,
+    )

@@ -1,0 +1,32 @@
+"""Conditional requests (RFC 9110 §8.8 and §13): a finished run never changes, so its tag says it all."""
+
+from __future__ import annotations
+
+import re
+
+from pgsched.application.ports.views import StoredRun
+from pgsched.domain.audience import Audience
+from pgsched.entrypoints.http.formats import Format
+
+#: changes when the bytes of an answer would for another reason than its run
+_WRITTEN = "1"
+
+_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def entity_tag(stored: StoredRun, format_: Format, audience: Audience) -> str | None:
+    """Return the strong tag of a finished run in one format for one audience, None while it can change.
+
+    The time of its end is in it, so that a run of a database made anew never has the tag of an old one.
+    """
+    run = stored.run
+    if run.run_finished_at is None or not run.status.is_terminal:
+        return None
+    end = int(run.run_finished_at.timestamp() * 1_000_000)
+    whole = "w" if audience.whole_errors else "p"
+    return f'"{run.id:x}-{end:x}-{format_}-{whole}{_WRITTEN}"'
+
+
+def is_known(tag: str, if_none_match: str) -> bool:
+    """Whether an If-None-Match header names the tag; compares weakly (RFC 9110 §13.1.2)."""
+    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)

@@ -1,0 +1,139 @@
+"""One thin layer ahead of the router: what every answer carries, and what is refused before it is routed.
+
+Request id, CORS, security headers, Host names, forwarded headers, HEAD, tokens and the access log live here
+and not in middleware of the framework: they must hold for unknown paths and unforeseen errors too, and cost
+microseconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pgsched.entrypoints.http import problems
+from pgsched.entrypoints.http.origins import Headers, OriginPolicy
+from pgsched.entrypoints.http.peers import PeerPolicy
+from pgsched.entrypoints.http.problems import Problem, problem
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+_log = logging.getLogger("pgsched.access")
+
+#: what an incoming X-Request-Id must be to be kept; anything else is replaced
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+#: on every answer; a page brings its own policy for contents
+_SECURITY: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+]
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+
+class Edge:
+    """Wraps the framework's application."""
+
+    def __init__(self, app: ASGIApp, *, origins: OriginPolicy, peers: PeerPolicy) -> None:
+        self._app = app
+        self._origins = origins
+        self._peers = peers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand on to the router."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        # of repeated headers the last counts, and all of X-Forwarded-For
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        asked_id = headers.get(b"x-request-id", b"")
+        request_id = asked_id if _REQUEST_ID.fullmatch(asked_id) else os.urandom(12).hex().encode()
+        extra = [(b"x-request-id", request_id), *_SECURITY, *self._origins.headers(origin)]
+        method = scope["method"]
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _completed(status, list(message["headers"]), extra)
+            elif method == "HEAD" and message["type"] == "http.response.body":
+                message["body"] = b""
+            await send(message)
+
+        client = scope["client"]
+        peer = self._peers.peer(client[0] if client else None, scope["scheme"], _joined(headers, scope))
+        # a copy: the server looks at its own scope to know a HEAD from a GET
+        inner: Any = {**scope, "method": "GET" if method == "HEAD" else method, "scheme": peer.scheme}
+        if peer.address is not None:
+            inner["client"] = (peer.address, client[1] if client and peer.address == client[0] else 0)
+        try:
+            if not self._peers.answers(peer):
+                await _refuse(answer, problem(400, "bad_host", "this server does not answer to that Host name"))
+            elif method == "OPTIONS" and origin is not None and b"access-control-request-method" in headers:
+                await _send(answer, 204, self._origins.preflight(origin), b"")
+            elif headers.get(b"authorization", b"")[:7].lower() == b"bearer ":
+                told = problem(401, "not_authenticated", "the token is not valid")
+                await _refuse(answer, told, [(b"www-authenticate", b'Bearer error="invalid_token"')])
+            else:
+                await self._app(inner, receive, answer)
+        except Exception as error:
+            if status:
+                raise
+            await _refuse(answer, problems.of(error)[0])
+        finally:
+            if _log.isEnabledFor(logging.INFO):
+                path = scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
+                _log.info(
+                    "%s %s %d",
+                    method,
+                    path,
+                    status,
+                    extra={
+                        "action": "http.request",
+                        "method": method,
+                        "path": path,
+                        "status": status,
+                        "duration_ms": round((time.monotonic() - started) * 1000, 1),
+                        "client": peer.address,
+                        "request_id": request_id.decode(),
+                    },
+                )
+
+
+def _joined(headers: dict[bytes, bytes], scope: Scope) -> Mapping[bytes, bytes]:
+    """Return the headers with every X-Forwarded-For line, in order, as one."""
+    if b"x-forwarded-for" in headers:
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        headers[b"x-forwarded-for"] = b",".join(lines)
+    return headers
+
+
+def _completed(status: int, headers: Headers, extra: Headers) -> Headers:
+    """Add what every answer carries; a path that takes GET takes HEAD as well."""
+    if status in (204, 405):
+        headers = [
+            (name, value + b", HEAD") if name == b"allow" and b"GET" in value and b"HEAD" not in value else (name, value)
+            for name, value in headers
+        ]
+    if all(name != b"content-security-policy" for name, _ in headers):
+        headers.append(_POLICY)
+    return headers + extra
+
+
+async def _refuse(send: Send, told: Problem, headers: Headers | None = None) -> None:
+    kept = [(b"content-type", problems.MEDIA_TYPE.encode()), (b"cache-control", b"no-store"), *(headers or [])]
+    await _send(send, told.status, kept, told.encode())
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,137 @@
+"""Path and query parameters read strictly: a fault is 400 and names its parameter, never a guess."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from pgsched.domain.errors import FieldFault, InvalidInput, NotFound
+from pgsched.domain.names import NAME
+from pgsched.domain.runs import RunStatus
+
+MOST_ITEMS = 500
+DEFAULT_ITEMS = 50
+
+_LARGEST_ID = 2**63 - 1
+# RFC 3339 §5.6. A blank stands for the + that an unescaped query string turns into one.
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{1,9})?)([Zz]|[+ -]\d\d:\d\d)", re.ASCII
+)
+
+
+def query_key(text: str) -> str | int:
+    """Read ``{qid}``: digits are an id, anything else a name.
+
+    Raises:
+        NotFound: it can be neither.
+    """
+    if _is_digits(text):
+        return _id(text, "query")
+    if NAME.fullmatch(text):
+        return text
+    raise NotFound("query", _shown(text))
+
+
+def run_key(text: str) -> int:
+    """Read ``{run_id}``.
+
+    Raises:
+        NotFound: it cannot be one.
+    """
+    if _is_digits(text):
+        return _id(text, "run")
+    raise NotFound("run", _shown(text))
+
+
+def _id(text: str, noun: str) -> int:
+    if len(text) > 40 or (value := int(text)) > _LARGEST_ID:
+        raise NotFound(noun, _shown(text))
+    return value
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _shown(text: str) -> str:
+    """Make what a caller sent fit for an answer and a log: short, on one line, printable."""
+    return ascii(text if len(text) <= 80 else text[:80] + "…")[1:-1]
+
+
+class Faults:
+    """Collects what is wrong with the parameters of one request, so that all is told at once."""
+
+    def __init__(self) -> None:
+        self._faults: list[FieldFault] = []
+
+    def __enter__(self) -> Faults:
+        """Begin collecting."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Raise InvalidInput when there was a fault."""
+        if kind is None and self._faults:
+            raise InvalidInput.of(*self._faults)
+
+    def add(self, field: str, message: str) -> None:
+        """Note a fault."""
+        self._faults.append(FieldFault(field=field, message=message))
+
+    def limit(self, text: str | None) -> int:
+        """Read ``limit``: 1 to 500, 50 when absent."""
+        return self._number("limit", text, default=DEFAULT_ITEMS, least=1, most=MOST_ITEMS)
+
+    def offset(self, text: str | None) -> int:
+        """Read ``offset``: 0 when absent."""
+        return self._number("offset", text, default=0, least=0, most=_LARGEST_ID)
+
+    def _number(self, field: str, text: str | None, *, default: int, least: int, most: int) -> int:
+        if text is None:
+            return default
+        if _is_digits(text) and len(text) <= 40 and least <= int(text) <= most:
+            return int(text)
+        self.add(field, f"must be a whole number from {least} to {most}, not {_shown(text) or 'empty'}")
+        return default
+
+    def run_id(self, field: str, text: str | None) -> int | None:
+        """Read a run's id given as ``before`` or ``after``; one beyond 64 bits is no run at all (NotFound)."""
+        if text is None:
+            return None
+        if _is_digits(text):
+            return _id(text, "run")
+        self.add(field, f"must be the id of a run, not {_shown(text) or 'empty'}")
+        return None
+
+    def instant(self, field: str, text: str | None) -> datetime | None:
+        """Read an RFC 3339 time with its offset; what has none is refused rather than guessed at."""
+        if text is None:
+            return None
+        if match := _RFC_3339.fullmatch(text):
+            day, time, offset = match.groups()
+            try:
+                read = datetime.fromisoformat(f"{day}T{time}{offset.replace(' ', '+').upper()}")
+                return read.astimezone(UTC)
+            except (ValueError, OverflowError):  # the 31st of June, year 0, an offset of 25 hours
+                pass
+        message = f"must be an RFC 3339 time with Z or an offset, as 2026-03-29T00:00:00Z, not {_shown(text) or 'empty'}"
+        self.add(field, message)
+        return None
+
+    def status(self, text: str | None, *, default: RunStatus | None) -> RunStatus | None:
+        """Read ``status``: one of the statuses, or ``any`` (None)."""
+        if text is None:
+            return default
+        if text == "any":
+            return None
+        try:
+            return RunStatus(text)
+        except ValueError:
+            known = ", ".join(status.value for status in RunStatus)
+            self.add("status", f"must be any or one of {known}, not {_shown(text) or 'empty'}")
+            return default
+
+    def include_result(self, text: str | None) -> bool:
+        """Read ``include``: ``result`` is all there is to include."""
+        if text not in (None, "result"):
+            self.add("include", f"can only be result, not {_shown(text or '') or 'empty'}")
+        return text == "result"

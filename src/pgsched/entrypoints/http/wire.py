@@ -1,0 +1,91 @@
+"""What goes over the wire: bodies put together from encoded pieces, and their shapes for the OpenAPI document.
+
+A domain ``Run`` and a ``QueryCard`` are encoded as they are. Stored results are spliced in as the bytes they
+were stored as: nothing here parses one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from pgsched.application.ports.views import QueryCard, StoredRun
+from pgsched.domain.runs import Run
+
+JSON = "application/json"
+
+# Writes UTC times as RFC 3339 with Z; microseconds only where there are any.
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableDocument:
+    """A result as pandas writes it with ``orient="table", index=False``."""
+
+    #: the Table Schema: ``fields`` in column order, each with its Postgres type
+    schema: dict[str, Any]
+    #: an object for each row
+    data: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunWithResult(Run):
+    """A run with its result, null when it has none."""
+
+    #: the stored document
+    result: TableDocument | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunList:
+    """A page of runs, newest first."""
+
+    #: with ``include=result`` each has a ``result`` too
+    items: list[Run]
+    #: pass it as ``before`` for older runs; null when there are none
+    next_before: int | None
+    #: pass it as ``after`` for newer runs; null when there are none
+    prev_after: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryList:
+    """Some of the queries, by name."""
+
+    items: list[QueryCard]
+    #: how many there are in all
+    total: int
+    #: most items in this answer
+    limit: int
+    #: items left out before the first
+    offset: int
+
+
+def encode(value: object) -> bytes:
+    """Encode a domain value, or a plain structure of them, as JSON."""
+    return _encode(value)
+
+
+def run_with_result(stored: StoredRun) -> bytes:
+    """Encode a run with its result spliced in, ``null`` when it has none."""
+    return b"%b,\"result\":%b}" % (_encode(stored.run)[:-1], stored.result or b"null")
+
+
+def run_list(
+    items: Iterable[StoredRun], *, next_before: int | None, prev_after: int | None, with_result: bool
+) -> bytes:
+    """Encode a page of runs."""
+    bodies = (run_with_result(item) if with_result else _encode(item.run) for item in items)
+    return b'{"items":[%b],"next_before":%b,"prev_after":%b}' % (
+        b",".join(bodies),
+        _encode(next_before),
+        _encode(prev_after),
+    )
+
+
+def query_list(cards: Sequence[QueryCard], *, total: int, limit: int, offset: int) -> bytes:
+    """Encode an offset list of queries."""
+    return _encode({"items": cards, "total": total, "limit": limit, "offset": offset})

@@ -1,0 +1,1 @@
+"""``pgsched up``: everything on one machine, with nothing to configure."""

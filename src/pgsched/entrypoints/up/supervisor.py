@@ -1,0 +1,208 @@
+"""Starts Postgres, schema, keys, admin, API and worker in order, says where to look, stops it all cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from pgsched.domain.errors import SettingFault
+from pgsched.entrypoints.container import Container, container_for, opened
+from pgsched.entrypoints.signals import stop_on_signals
+from pgsched.entrypoints.up import first_steps
+from pgsched.entrypoints.up.children import Child, ServiceEnded, new_leash
+
+if TYPE_CHECKING:
+    from pgsched.adapters.embedded.cluster import EmbeddedCluster
+    from pgsched.config import Settings
+
+#: seconds within which API and worker must answer
+READY_S = 60.0
+DEMO_QUERY = "orders_by_hour"
+
+
+async def up(*, host: str, port: int, demo: bool) -> None:
+    """Run everything until SIGTERM or SIGINT; leaves no process behind.
+
+    Raises:
+        PgschedError: something could not be started; everything started is stopped again.
+    """
+    container = container_for("up", pool_size=4)
+    settings = container.settings()
+    if demo and settings.pg_dsn_app is not None:
+        raise SettingFault("PG_DSN_APP", "is set, and --demo needs the embedded Postgres; unset one of them")
+    refuse_used_port(host, port)
+    stop = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        cluster = await _database(settings, stack, stop)
+        if stop.is_set():
+            return
+        first_steps.make_keys(settings)
+        await _migrate(settings)
+        login = await _furnish(container, stack, cluster if demo else None)
+        watched, held = new_leash()
+        stack.callback(os.close, held)
+        stack.callback(os.close, watched)
+        environment = {**os.environ, "PGSCHED_HOME": str(settings.pgsched_home)}
+        children = [
+            Child("api", ["--host", host, "--port", str(port)], environment, watched),
+            Child("worker", [], environment, watched),
+        ]
+        for child in children:
+            stack.push_async_callback(child.stop)
+            await child.start()
+        url = f"http://{_shown_host(host)}:{port}"
+        if not await _ready(url, children, stop, demo=demo):
+            return
+        _tell(url, login, demo=demo)
+        await _until_stopped(stop, children, cluster)
+        click.echo("stopping", err=True)
+
+
+async def _database(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> EmbeddedCluster | None:
+    if settings.pg_dsn_app is not None:
+        return None
+    from pgsched.adapters.embedded.cluster import EmbeddedCluster
+
+    cluster = EmbeddedCluster(settings.pgsched_home, pg_bin=settings.pgsched_pg_bin)
+    stack.push_async_callback(cluster.stop)
+    click.echo("starting the embedded Postgres", err=True)
+    await _unless_stopped(stop, cluster.start())
+    return cluster
+
+
+async def _migrate(settings: Settings) -> None:
+    from pgsched.adapters.postgres.schema import upgrade
+    from pgsched.entrypoints.container import metadata_conninfo
+
+    await upgrade(metadata_conninfo(settings))
+
+
+async def _furnish(container: Container, stack: AsyncExitStack, demo_on: EmbeddedCluster | None) -> list[str]:
+    """Make the admin and the demo; the demo's orders keep coming until the stack is left."""
+    async with opened(container):
+        login = await first_steps.first_admin(container)
+        if demo_on is not None:
+            from pgsched.adapters.demo.shop import build_shop, keep_orders_coming
+            from pgsched.entrypoints.up.demo import install
+
+            superuser = demo_on.superuser
+            shop = await build_shop(superuser.dsn(), host=superuser.host, port=superuser.port)
+            await install(container, shop)
+            orders = asyncio.create_task(keep_orders_coming(shop))
+            stack.push_async_callback(_cancel, orders)
+    return login
+
+
+async def _ready(url: str, children: list[Child], stop: asyncio.Event, *, demo: bool) -> bool:
+    """Wait until the API answers and a worker is there (and, for the demo, has a result)."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + READY_S
+    while loop.time() < deadline:
+        for child in children:
+            if child.ended:
+                raise ServiceEnded(f"`pgsched {child.name}` ended before it was ready; its own line says why")
+        if stop.is_set():
+            return False
+        if await asyncio.to_thread(_answers, url, demo):
+            return True
+        await asyncio.sleep(0.1)
+    raise ServiceEnded(f"{url} did not answer within {READY_S:.0f} s; the logs say more")
+
+
+def _answers(url: str, demo: bool) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:  # noqa: S310 (our own address)
+            if not json.load(answer).get("workers"):
+                return False
+        if demo:
+            latest = f"{url}/api/queries/{DEMO_QUERY}/runs/latest"
+            with urllib.request.urlopen(latest, timeout=2):  # noqa: S310 (our own address)
+                pass
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _tell(url: str, login: list[str], *, demo: bool) -> None:
+    """Print where to look, and lines that work when pasted."""
+    click.echo(f"pgsched is up: {url}")
+    for line in login:
+        click.echo(line)
+    click.echo("try:")
+    click.echo(f"  curl -s '{url}/api/queries'")
+    if demo:
+        click.echo(f"  curl -s '{url}/api/queries/{DEMO_QUERY}/runs/latest'")
+    else:
+        click.echo(f"  curl -s '{url}/readyz'")
+    click.echo("Ctrl-C stops all of it.")
+
+
+async def _until_stopped(stop: asyncio.Event, children: list[Child], cluster: EmbeddedCluster | None) -> None:
+    """Wait for the end; a service that ends by itself is started again, and so is Postgres."""
+    tasks = [asyncio.create_task(child.keep_running()) for child in children]
+    if cluster is not None:
+        tasks.append(asyncio.create_task(_keep_postgres(cluster)))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (*tasks, stopping):
+            await _cancel(task)
+
+
+async def _keep_postgres(cluster: EmbeddedCluster) -> None:
+    while True:
+        await cluster.wait()
+        click.echo("the embedded Postgres ended; starting it again", err=True)
+        await cluster.start()
+
+
+async def _unless_stopped(stop: asyncio.Event, starting: Awaitable[object]) -> None:
+    """Await a start, and cancel it when a signal comes first."""
+    task = asyncio.ensure_future(starting)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await _cancel(stopping)
+    if task.done():
+        task.result()
+    else:
+        await _cancel(task)
+
+
+async def _cancel(task: asyncio.Future[object] | asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def refuse_used_port(host: str, port: int) -> None:
+    """Say at once that a port is taken, before anything is started.
+
+    Raises:
+        SettingFault: with the option to change.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise SettingFault(
+            "--port", f"{port} on {host} cannot be used ({error.strerror}); choose another with --port"
+        ) from None
+
+
+def _shown_host(host: str) -> str:
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (shown, not bound)
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,23 @@
+"""The worker as a process: signals in, a drained worker out."""
+
+from __future__ import annotations
+
+from pgsched.entrypoints.container import container_for, opened
+from pgsched.entrypoints.signals import stop_on_signals
+
+#: most connections to the metadata database; runs wait for theirs only to begin and to end
+POOL_SIZE = 16
+
+
+async def serve(concurrency: int) -> None:
+    """Work until SIGTERM or SIGINT, then drain.
+
+    Raises:
+        SettingFault, KeyFault, EmbeddedFault: before the start, when something is set wrong.
+    """
+    container = container_for("worker", pool_size=min(POOL_SIZE, concurrency + 3), concurrency=concurrency)
+    # What is missing or damaged is told now, not at the first run.
+    container.vault()
+    stop = stop_on_signals()
+    async with opened(container):
+        await container.worker().run(stop)

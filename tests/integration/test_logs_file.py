@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pgsched.adapters.logs.configure import configure, unconfigure
+from pgsched.adapters.logs.log_file import LogFile
+from pgsched.adapters.logs.redaction import Redactor
+from pgsched.adapters.logs.rfc5424 import Rfc5424Formatter
+from pgsched.adapters.logs.tidy import tidy
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+log = logging.getLogger("pgsched.test_logs_file")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    level = logging.getLogger().level
+    yield
+    unconfigure()
+    logging.captureWarnings(False)
+    logging.getLogger().setLevel(level)
+
+
+def handler(folder: Path) -> LogFile:
+    formatter = Rfc5424Formatter(app_name="app", enterprise_id=32473, max_bytes=4096, redactor=Redactor(()))
+    return LogFile(folder=folder, app_name="app", formatter=formatter)
+
+
+def write(file: LogFile, message: str, at: datetime) -> None:
+    record = logging.makeLogRecord({"msg": message, "name": "x", "levelno": logging.INFO, "created": at.timestamp()})
+    file.handle(record)
+    if file.path.exists():
+        os.utime(file.path, (at.timestamp(), at.timestamp()))
+
+
+def test_log_file_is_made_for_its_owner_and_group(tmp_path: Path) -> None:
+    configure(app_name="pgsched-api", log_dir=tmp_path / "logs")
+    log.info("hello", extra={"action": "test.hello", "run_id": 7})
+    path = tmp_path / "logs" / "pgsched-api.log"
+    text = path.read_text()
+    assert text.count("\n") == 1
+    assert ' test.hello [pgsched@32473 logger="pgsched.test_logs_file" run_id="7"] \ufeffhello\n' in text
+    assert path.stat().st_mode & 0o137 == 0
+
+
+def test_log_configured_again_replaces_its_handlers(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        configure(app_name=name, log_dir=tmp_path)
+    log.info("hello")
+    assert (tmp_path / "one.log").read_text() == ""
+    assert "hello" in (tmp_path / "two.log").read_text()
+
+
+def test_log_folder_that_cannot_be_written_warns_once_and_uses_stderr(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file where the folder should be")
+    program = (
+        "import logging, sys, pathlib; from pgsched.adapters.logs.configure import configure;"
+        "configure(app_name='app', log_dir=pathlib.Path(sys.argv[1]));"
+        "logging.info('one'); logging.info('two'); print('still here')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "logs")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "still here\n"
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("Warning: cannot write the log file ")
+    assert [entry.rpartition("\ufeff")[2] for entry in lines[1:]] == ["one", "two"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_log_on_a_full_disk_goes_to_stderr(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    file = handler(tmp_path)
+    assert file._descriptor is not None
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file._descriptor)
+    os.close(full)
+    # what is open is no longer the file of that name, so it is opened anew: nothing is lost
+    write(file, "kept", NOON)
+    assert "kept" in file.path.read_text()
+    file.close()
+    assert capfdbinary.readouterr().err == b""
+
+
+def test_log_file_moved_away_is_followed(tmp_path: Path) -> None:
+    file = handler(tmp_path)
+    write(file, "one", NOON)
+    file.path.rename(tmp_path / "moved")
+    write(file, "two", NOON)
+    assert "two" in file.path.read_text()
+    assert "two" not in (tmp_path / "moved").read_text()
+    file.close()
+
+
+def test_log_rotates_at_the_first_record_of_a_new_day(tmp_path: Path) -> None:
+    file = handler(tmp_path)
+    write(file, "one", NOON)
+    write(file, "two", NOON + timedelta(hours=11, minutes=59))
+    write(file, "three", NOON + timedelta(hours=12))
+    write(file, "four", NOON + timedelta(hours=13))
+    file.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app.log", "app.log.2026-03-10"]
+    assert [text.rpartition("\ufeff")[2] for text in file.path.read_text().splitlines()] == ["three", "four"]
+    assert (tmp_path / "app.log.2026-03-10").read_text().count("\n") == 2
+
+
+def test_log_of_an_earlier_day_is_rotated_after_a_restart(tmp_path: Path) -> None:
+    first = handler(tmp_path)
+    write(first, "one", NOON)
+    first.close()
+    second = handler(tmp_path)
+    write(second, "two", NOON + timedelta(days=3))
+    second.close()
+    assert "one" in (tmp_path / "app.log.2026-03-10").read_text()
+    assert "one" not in second.path.read_text()
+
+
+def test_log_never_overwrites_a_rotated_file(tmp_path: Path) -> None:
+    (tmp_path / "app.log.2026-03-10").write_text("kept\n")
+    file = handler(tmp_path)
+    write(file, "one", NOON)
+    write(file, "two", NOON + timedelta(days=1))
+    file.close()
+    assert (tmp_path / "app.log.2026-03-10").read_text() == "kept\n"
+    assert file.path.read_text().count("\n") == 2
+
+
+def test_log_shared_by_two_handlers_loses_no_line_at_midnight(tmp_path: Path) -> None:
+    files = [handler(tmp_path) for _ in range(2)]
+    for file in files:
+        write(file, "before", NOON)
+
+    def many(file: LogFile) -> None:
+        for number in range(200):
+            at = NOON + timedelta(days=number // 100)
+            file.handle(logging.makeLogRecord({"msg": f"line {number}", "name": "x", "levelno": logging.INFO, "created": at.timestamp()}))
+
+    threads = [threading.Thread(target=many, args=(file,)) for file in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for file in files:
+        file.close()
+    lines = [text for path in tmp_path.iterdir() for text in path.read_text().splitlines()]
+    assert len(lines) == 402
+
+
+def test_tidy_gzips_and_deletes_by_the_day_in_the_name(tmp_path: Path) -> None:
+    today = date(2026, 3, 10)
+    for age in (0, 7, 8, 20, 21):
+        (tmp_path / f"app.log.{today - timedelta(days=age)}").write_text(f"{age}\n")
+    others = [
+        "app.log",
+        "app.log.2020-01-01.bak",
+        "app.log.2020-13-01",
+        "other.log.2020-01-01",
+        "xapp.log.2020-01-01",
+    ]
+    for name in others:
+        (tmp_path / name).write_text("kept")
+    tidy(tmp_path, "app", today=today, gzip_after_days=7, keep_days=20)
+    names = {path.name for path in tmp_path.iterdir()} - set(others)
+    assert names == {
+        "app.log.2026-03-10",
+        "app.log.2026-03-03",
+        "app.log.2026-03-02.gz",
+        "app.log.2026-02-18.gz",
+    }
+    assert gzip.decompress((tmp_path / "app.log.2026-03-02.gz").read_bytes()) == b"8\n"
+    tidy(tmp_path, "app", today=today + timedelta(days=300), gzip_after_days=7, keep_days=20)
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
