@@ -37,7 +37,9 @@ def handler(folder: Path) -> LogFile:
 
 
 def write(file: LogFile, message: str, at: datetime) -> None:
-    record = logging.makeLogRecord({"msg": message, "name": "x", "levelno": logging.INFO, "created": at.timestamp()})
+    record = logging.makeLogRecord(
+        {"msg": message, "name": "x", "levelno": logging.INFO, "created": at.timestamp()}
+    )
     file.handle(record)
     if file.path.exists():
         os.utime(file.path, (at.timestamp(), at.timestamp()))
@@ -77,18 +79,29 @@ def test_log_folder_that_cannot_be_written_warns_once_and_uses_stderr(tmp_path: 
     assert [entry.rpartition("\ufeff")[2] for entry in lines[1:]] == ["one", "two"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_log_on_a_full_disk_goes_to_stderr(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    file = handler(tmp_path)
-    assert file._descriptor is not None
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, file._descriptor)
-    os.close(full)
-    # what is open is no longer the file of that name, so it is opened anew: nothing is lost
-    write(file, "kept", NOON)
-    assert "kept" in file.path.read_text()
-    file.close()
-    assert capfdbinary.readouterr().err == b""
+def test_log_on_a_full_disk_goes_to_stderr_and_comes_back(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: the write fails, the program goes on."""
+    program = (
+        "import logging, pathlib, resource, sys\n"
+        "from pgsched.adapters.logs import log_file\n"
+        "from pgsched.adapters.logs.configure import configure\n"
+        "log_file._TRY_AGAIN_S = 0.0\n"
+        "configure(app_name='app', log_dir=pathlib.Path(sys.argv[1]))\n"
+        "logging.info('one')\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))\n"
+        "logging.info('two')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\n"
+        "logging.info('three')\n"
+        "print('still here')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout == "still here\n", done.stderr
+    told = done.stderr.splitlines()
+    assert told[0].startswith("Warning: cannot write the log file ")
+    assert [entry.rpartition("\ufeff")[2] for entry in told[1:]] == ["two"]
+    kept = (tmp_path / "app.log").read_text().splitlines()
+    assert [entry.rpartition("\ufeff")[2] for entry in kept] == ["one", "three"]
 
 
 def test_log_file_moved_away_is_followed(tmp_path: Path) -> None:
@@ -142,7 +155,11 @@ def test_log_shared_by_two_handlers_loses_no_line_at_midnight(tmp_path: Path) ->
     def many(file: LogFile) -> None:
         for number in range(200):
             at = NOON + timedelta(days=number // 100)
-            file.handle(logging.makeLogRecord({"msg": f"line {number}", "name": "x", "levelno": logging.INFO, "created": at.timestamp()}))
+            file.handle(
+                logging.makeLogRecord(
+                    {"msg": f"line {number}", "name": "x", "levelno": logging.INFO, "created": at.timestamp()}
+                )
+            )
 
     threads = [threading.Thread(target=many, args=(file,)) for file in files]
     for thread in threads:

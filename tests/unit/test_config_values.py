@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pgsched.config import SETTINGS, Settings, load
 from pgsched.domain.errors import SettingFault
 
-HERE = Path("/nonexistent/work")
+HERE = Path("/nonexistent/here")
 
 
 def settings(**variables: str) -> Settings:

@@ -276,6 +276,22 @@ REFUSED: dict[str, list[str]] = {
         "select »get_raw_page('t', 0)",
         "select »set_limit(0.5)",
         "select »pg_catalog.not_reviewed_yet()",
+        "select ('s'::regclass).»nextval",
+        "select (x).»nextval from (select 's'::regclass x) y",
+        "select ('/etc/passwd').»pg_read_file",
+        'select (1).»"lo_creat"',
+        "select ('/etc/passwd'::text) . /* c */ »PG_Read_File",
+        "select (array['/etc/passwd'::text])[1].»pg_read_file",
+        "select (1).»lo_creat",
+        "select (select '/etc/passwd'::text).»pg_read_file",
+        "select (a.b).»pg_ls_dir from (values ('/')) a(b)",
+        "select (a).b.»pg_advisory_lock from t",
+        "select a[1].»pg_advisory_lock from t",
+        "select f.»pg_advisory_lock from generate_series(1, 9) f",
+        "select 'é', f.»pg_read_file from cast('/etc/passwd' as text) f",
+        "select app.nextval('user-defined'), (y).»nextval from x",
+        "select a from t where (a).»pg_terminate_backend",
+        "select public.t.»dblink from t",
     ],
     "relation_not_allowed": [
         "select * from »pg_hba_file_rules",
@@ -320,6 +336,11 @@ def test_guard_detail_is_one_printable_line(marked: str, code: str) -> None:
     assert detail
     assert detail.isprintable()
     assert len(detail) < 400
+
+
+def test_guard_refuses_attributes_under_disguised_names() -> None:
+    verdict = GUARD.check("select ('/etc/passwd').U&\"pg_\\0072ead_file\"")
+    assert verdict.code == "function_not_allowed"
 
 
 def test_guard_tells_the_first_of_several_faults() -> None:

@@ -10,8 +10,7 @@ from pgsched.application.ports.repositories import Claim, RunQueue
 from pgsched.application.ports.secrets import PasswordVault
 from pgsched.application.sources import address_of, open_password
 from pgsched.domain.errors import DatabaseFault, LeaseLost, PgschedError, SqlNotAllowed
-from pgsched.domain.results import CHUNK_AT_BYTES
-from pgsched.domain.runs import Failure, Run, Success, retry_delay
+from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Run, Success, retry_delay
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ class RunJob:
                 held.append(batch.data)
                 held_bytes += len(batch.data)
                 # Beyond what one document may hold, rows leave memory as chunks.
-                if held_bytes > CHUNK_AT_BYTES or chunks:
+                if held_bytes > CHUNK_ABOVE_BYTES or chunks:
                     for rows in held:
                         await self._queue.stage(claim.hold, chunks, rows)
                         chunks += 1

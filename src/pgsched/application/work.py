@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from pgsched.application.ports.repositories import Attendance, Claim, RunQueue, WorkerInfo, Workers
@@ -157,8 +157,11 @@ class Worker:
                 for run_id in await self._queue.cancel_requests(attendance.worker_id):
                     if run_id in self._held:
                         self._held[run_id].stop(_End.REQUESTED)
+            asked_at = time.monotonic()
             ahead = await self._queue.upcoming(within_s=HORIZON_S, limit=MAX_ALARMS)
-            self._alarms.arm(ahead.now, ahead.instants)
+            # The answer is half a round trip old when it is here.
+            age = timedelta(seconds=(time.monotonic() - asked_at) / 2)
+            self._alarms.arm(ahead.now + age, ahead.instants)
             if self._beat_timer.due():
                 await attendance.beat()
             self._returned()

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from pgsched.config.settings import KeyPaths, Settings, load
+from pgsched.config.settings import (
+    PRIVATE_KEY_FILE,
+    PUBLIC_KEY_FILE,
+    KeyPaths,
+    Settings,
+    decode_pepper,
+    load,
+)
 from pgsched.config.table import SETTINGS, Setting
 
-__all__ = ["SETTINGS", "KeyPaths", "Setting", "Settings", "load"]
+__all__ = [
+    "PRIVATE_KEY_FILE",
+    "PUBLIC_KEY_FILE",
+    "SETTINGS",
+    "KeyPaths",
+    "Setting",
+    "Settings",
+    "decode_pepper",
+    "load",
+]

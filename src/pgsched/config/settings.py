@@ -152,6 +152,18 @@ def load(environ: Mapping[str, str], directory: Path) -> Settings:
     return _Reader(texts=texts, directory=directory, home=environ.get("HOME", "")).settings(tuple(notes))
 
 
+def decode_pepper(text: str) -> bytes:
+    """Decode a pepper kept elsewhere than in the variable, 32 to 64 bytes.
+
+    Raises:
+        SettingFault: it is not base64 of that many bytes; never shows it.
+    """
+    try:
+        return values.decode_pepper(text)
+    except ValueError as error:
+        raise SettingFault("ARGON2_SECRET_KEY_B64", str(error)) from None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reader:
     texts: Mapping[str, str] = field(repr=False)

@@ -107,11 +107,20 @@ class CronExpression:
         """Walk stretches of real time, each at most a day long and with one offset all through."""
         while start < end:
             offset = offset_at(start, zone)
+            wall_start = (start + offset).replace(tzinfo=None)
+            # A fold at midnight leads back into the day before, so that one is looked at too.
+            ahead = next(self.dates((wall_start - DAY).date(), end.date() + DAY), None)
+            if ahead is None:
+                return
+            # No zone is a whole day off UTC: nothing of that date comes earlier than this.
+            jump = datetime.combine(ahead, time(), UTC) - DAY
+            if jump > start:
+                start = jump
+                continue
             stop = start + DAY
             if offset_at(stop, zone) != offset:
                 stop = first_change(start, stop, zone)
             stop = min(stop, end)
-            wall_start = (start + offset).replace(tzinfo=None)
             wall_stop = (stop + offset).replace(tzinfo=None)
             for day in self.dates(wall_start.date(), wall_stop.date()):
                 midnight = datetime.combine(day, time())
@@ -120,11 +129,7 @@ class CronExpression:
                 base = datetime.combine(day, time(), UTC) - offset
                 for moment in self.moments[low:high]:
                     yield base + moment
-            ahead = next(self.dates(wall_stop.date(), end.date() + DAY), None)
-            if ahead is None:
-                return
-            # No zone is a whole day off UTC, so nothing of that date comes earlier than this.
-            start = max(stop, datetime.combine(ahead, time(), UTC) - DAY)
+            start = stop
 
 
 def _minute_of_wall(wall: datetime, zone: ZoneInfo) -> datetime:

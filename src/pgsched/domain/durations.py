@@ -45,6 +45,11 @@ class Duration:
     #: elapsed time, in seconds
     seconds: int = 0
 
+    @property
+    def mean(self) -> timedelta:
+        """The length on average: a month is a twelfth of the Gregorian year of 365.2425 days."""
+        return timedelta(days=self.days, seconds=self.months * 2_629_746 + self.seconds)
+
     @classmethod
     def parse(cls, text: str, *, field: str = "schedule_expr") -> Duration:
         """Read an ISO 8601 duration, or whole seconds as digits; at least one second.

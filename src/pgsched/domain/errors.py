@@ -31,7 +31,8 @@
     │   └── SchemaMismatch            schema_mismatch
     ├── LeaseLost                     lease_lost
     ├── ResultRejected                result_rejected
-    └── EmbeddedFault                 embedded_postgres
+    ├── EmbeddedFault                 embedded_postgres
+    └── CannotListen                  cannot_listen
 
 ``code`` is stable and part of the contract; ``detail`` is for a person and never holds a secret.
 Entry points translate this tree once (CLI: exit code, HTTP: status).
@@ -283,3 +284,9 @@ class EmbeddedFault(PgschedError):
     """The embedded Postgres cannot be started, reached or stopped."""
 
     code = "embedded_postgres"
+
+
+class CannotListen(PgschedError):
+    """The address to serve on is in use, not this machine's, or not allowed."""
+
+    code = "cannot_listen"

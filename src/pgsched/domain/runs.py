@@ -31,6 +31,8 @@ MAX_LOSSES = 2
 MAX_BACKOFF_S = 900.0
 #: most runs of one query at once under ``allow``
 MAX_PARALLEL = 4
+#: bytes of encoded rows; a larger result is stored in chunks of rows
+CHUNK_ABOVE_BYTES = 4 * 1024 * 1024
 #: most runs of one query that wait
 MAX_WAITING = 100
 

@@ -149,10 +149,11 @@ class Schedule:
         anchor, period, zone = self.anchor, Duration.parse(self.expr), zone_named(self.timezone)
         if period.elapsed is not None:
             return max(0, -((anchor - start) // period.elapsed))
-        high = 1
-        while period.times(high, anchor, zone) < start:
-            high *= 2
-        return bisect_left(range(high), start, key=lambda k: period.times(k, anchor, zone))
+        # The mean length leads near it: months are at most a few days off it, zones less than a day or two.
+        slack = timedelta(days=40 if period.months else 3)
+        low = max(0, (start - anchor - slack) // period.mean)
+        high = max(0, (start - anchor + slack) // period.mean) + 1
+        return low + bisect_left(range(low, high), start, key=lambda k: period.times(k, anchor, zone))
 
     def _elapsed(self) -> timedelta | None:
         return Duration.parse(self.expr).elapsed if self.type is ScheduleType.INTERVAL else None

@@ -124,7 +124,7 @@ _EXTENSIONS: dict[Effect, str] = {
         """,
     Effect.CONNECTS: """
         postgres_fdw_disconnect postgres_fdw_disconnect_all
-        http http_get http_post http_put http_patch http_delete http_head
+        http http_get http_post http_put http_patch http_delete http_head oracle_execute
         """,
     Effect.SETTINGS: "set_limit isn_weak http_set_curlopt http_reset_curlopt",
     Effect.RUNS_SQL: """
@@ -148,6 +148,8 @@ _EXTENSION_SCHEMAS = {
     "utl_file": Effect.FILES,
     "aws_s3": Effect.CONNECTS,
     "aws_lambda": Effect.CONNECTS,
+    "azure_storage": Effect.CONNECTS,
+    "amqp": Effect.CONNECTS,
 }
 
 REFUSED_BUILTINS = {name: effect for effect, names in _BUILTINS.items() for name in names.split()}

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pgsched.domain.errors import BadTimezone, FieldFault
 
 #: schedules know instants from here (inclusive) ...
-CALENDAR_START = datetime(1, 1, 3, tzinfo=UTC)
+CALENDAR_START = datetime(1, 1, 5, tzinfo=UTC)
 #: ... to here (exclusive): inside what ``datetime`` holds by the days that zones and strides need
 CALENDAR_END = datetime(9999, 12, 29, tzinfo=UTC)
 
@@ -63,14 +63,15 @@ def first_change(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
     The offsets at the two ends must differ, and the ends lie at most a day or so apart.
     """
     before = offset_at(low, zone)
-    low = low.replace(microsecond=0)
+    # offsets change on whole seconds
+    low, high = low.replace(microsecond=0), high.replace(microsecond=0)
     while high - low > _SECOND:
         middle = low + (high - low) // _SECOND // 2 * _SECOND
         if offset_at(middle, zone) == before:
             low = middle
         else:
             high = middle
-    return low + _SECOND
+    return high
 
 
 def instant_of_wall(wall: datetime, zone: ZoneInfo) -> datetime:

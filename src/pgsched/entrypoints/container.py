@@ -7,6 +7,7 @@ what it uses.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,11 +22,16 @@ from pgsched.domain.errors import DatabaseUnavailable, SettingFault
 
 if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
+    from pgsched.application.accounts import AddAccount
+    from pgsched.application.jobs import AddJob
     from pgsched.application.ports.execution import QuerySource, SqlGuard
     from pgsched.application.ports.repositories import Accounts, Jobs, RunQueue, Sources, WorkerInfo, Workers
     from pgsched.application.ports.secrets import PasswordHasher, PasswordVault
     from pgsched.application.ports.timing import Alarms, Clock
     from pgsched.application.ports.views import HealthView, QueryView, RunView
+    from pgsched.application.run_job import RunJob
+    from pgsched.application.sources import AddSource, InspectSource
+    from pgsched.application.work import Worker
 
 #: closes something that was opened on first use
 Close = Callable[[], Awaitable[None]]
@@ -59,6 +65,8 @@ def metadata_conninfo(settings: Settings | None = None) -> str:
 
 def _database(settings: Settings, service: str, pool_size: int) -> Database:
     from pgsched.adapters.postgres.database import Database
+    from pgsched.application.accounts import AddAccount
+    from pgsched.application.jobs import AddJob
 
     return Database(
         metadata_conninfo(settings), application_name=settings.app_name_for(service), max_size=pool_size
@@ -123,8 +131,10 @@ def _vault(settings: Settings) -> PasswordVault:
     from pgsched.adapters.crypto.vault import SealedBoxVault
 
     paths = settings.key_paths()
-    # A public key that is not there is told when something is to be sealed, not when nothing is.
-    return SealedBoxVault.load(public=paths.public if paths.public.exists() else None, private=paths.private)
+    # A public key that nobody named and that is not there is told when something is to be sealed.
+    there = os.path.exists(paths.public)  # noqa: PTH110 (False in a closed folder)
+    named = settings.public_key_b64_path is not None or there
+    return SealedBoxVault.load(public=paths.public if named else None, private=paths.private)
 
 
 def pepper_of(settings: Settings) -> bytes:
@@ -163,7 +173,7 @@ def _guard() -> SqlGuard:
 
 
 def _at_source(database: Database, closers: list[Close]) -> QuerySource:
-    from pgsched.adapters.source.runner import PsycopgSources
+    from pgsched.adapters.source.sources import PsycopgSources
 
     at_source = PsycopgSources(metadata_identity=_identity_of(database))
     closers.append(at_source.close)
@@ -176,7 +186,7 @@ def _identity_of(database: Database) -> Callable[[], Awaitable[tuple[str, str]]]
     async def identity() -> tuple[str, str]:
         async with database.connection() as connection:
             cursor = await connection.execute(
-                "select extract(epoch from pg_postmaster_start_time())::text, current_database()::text"
+                "select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"
             )
             row = await cursor.fetchone()
         if row is None:
@@ -243,12 +253,22 @@ class Container(containers.DeclarativeContainer):
     at_source = providers.Singleton(_at_source, database, closers)
     alarms = providers.Singleton(_alarms)
 
-    add_source = providers.Factory(_use_case("sources", "AddSource"), sources, vault, at_source)
-    inspect_source = providers.Factory(_use_case("sources", "InspectSource"), sources, vault, at_source)
-    add_account = providers.Factory(_use_case("accounts", "AddAccount"), accounts, hasher)
-    add_job = providers.Factory(_use_case("jobs", "AddJob"), jobs, sources, guard, clock)
-    run_job = providers.Factory(_use_case("run_job", "RunJob"), queue, vault, guard, at_source)
-    worker = providers.Factory(
+    add_source: providers.Factory[AddSource] = providers.Factory(
+        _use_case("sources", "AddSource"), sources, vault, at_source
+    )
+    inspect_source: providers.Factory[InspectSource] = providers.Factory(
+        _use_case("sources", "InspectSource"), sources, vault, at_source
+    )
+    add_account: providers.Factory[AddAccount] = providers.Factory(
+        _use_case("accounts", "AddAccount"), accounts, hasher
+    )
+    add_job: providers.Factory[AddJob] = providers.Factory(
+        _use_case("jobs", "AddJob"), jobs, sources, guard, clock
+    )
+    run_job: providers.Factory[RunJob] = providers.Factory(
+        _use_case("run_job", "RunJob"), queue, vault, guard, at_source
+    )
+    worker: providers.Factory[Worker] = providers.Factory(
         _use_case("work", "Worker"),
         queue=queue,
         workers=workers,
@@ -299,3 +319,5 @@ def _configure_logs(settings: Settings, service: str) -> None:
         max_log_bytes=settings.max_log_bytes,
         redact_keys=settings.redact_keys,
     )
+    for note in settings.notes:
+        logging.getLogger(__name__).warning("%s", note, extra={"action": "settings.note"})

@@ -7,6 +7,7 @@ because a job is never told its scheduled time.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -24,6 +25,8 @@ class APSchedulerAlarms:
     def start(self, ring: Callable[[datetime], None]) -> None:
         """Begin; needs a running event loop, on which ``ring`` is called."""
         self._ring = ring
+        # It writes three lines for each alarm.
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": False, "max_instances": 1}
         )

@@ -89,16 +89,6 @@ def parse(sql: str) -> Any:
         raise Fault(Rule.TOO_DEEP, _TOO_DEEP, None) from None
 
 
-def tokens(sql: str) -> list[tuple[str, int]]:
-    """Return the scanner's names (``INTO``, ``DELETE_P``) and byte offsets of all tokens but comments."""
-    import postgast
-
-    scanned = postgast.scan(sql)
-    name_of = scanned.DESCRIPTOR.file.enum_types_by_name["Token"].values_by_number
-    named = ((name_of[token.token].name, token.start) for token in scanned.tokens)
-    return [(name, start) for name, start in named if name not in ("SQL_COMMENT", "C_COMMENT")]
-
-
 class BigStack:
     """One lasting thread with STACK_BYTES of stack that runs what it is given, in turn.
 

@@ -31,21 +31,25 @@ class Finding:
     detail: str
     #: byte offset in the text, None when the tree has none
     offset: int | None = None
-    #: scanner's name of the keyword meant: the last one before ``offset``, the first one without an offset
+    #: scanner's name of the keyword meant, the last one before ``offset``
     keyword: str | None = None
+    #: name of the function that is called as ``.name``
+    attribute: str | None = None
 
+
+_Rule = Callable[[Any], Finding | None]
+_SCALARS = frozenset({int, str, bool, float, bytes})
 
 # Expressions, clauses and lists that hold no decision of their own; their children are walked.
 _HARMLESS = """
-    SelectStmt ResTarget ColumnRef A_Const A_Star A_Indices A_Indirection A_ArrayExpr BoolExpr TypeCast
-    TypeName CollateClause NamedArgExpr CaseExpr CaseWhen CoalesceExpr MinMaxExpr SQLValueFunction XmlExpr
-    XmlSerialize NullTest BooleanTest RowExpr GroupingFunc GroupingSet WindowDef Alias RangeSubselect
-    RangeFunction RangeTableFunc RangeTableFuncCol JoinExpr WithClause CommonTableExpr CTESearchClause
-    CTECycleClause List ColumnDef Integer Float Boolean String BitString SetToDefault
-    JsonFormat JsonReturning JsonValueExpr JsonOutput JsonArgument JsonFuncExpr JsonTable JsonTableColumn
-    JsonTablePathSpec JsonKeyValue JsonParseExpr JsonScalarExpr JsonSerializeExpr JsonObjectConstructor
-    JsonArrayConstructor JsonArrayQueryConstructor JsonAggConstructor JsonObjectAgg JsonArrayAgg
-    JsonIsPredicate JsonBehavior
+    SelectStmt ResTarget A_Const A_Star A_Indices A_ArrayExpr BoolExpr TypeCast TypeName CollateClause
+    NamedArgExpr CaseExpr CaseWhen CoalesceExpr MinMaxExpr SQLValueFunction XmlExpr XmlSerialize NullTest
+    BooleanTest RowExpr GroupingFunc GroupingSet WindowDef Alias RangeSubselect RangeFunction
+    RangeTableFunc RangeTableFuncCol JoinExpr WithClause CommonTableExpr CTESearchClause CTECycleClause
+    List ColumnDef Integer Float Boolean String BitString SetToDefault JsonFormat JsonReturning
+    JsonValueExpr JsonOutput JsonArgument JsonFuncExpr JsonTable JsonTableColumn JsonTablePathSpec
+    JsonKeyValue JsonParseExpr JsonScalarExpr JsonSerializeExpr JsonObjectConstructor JsonArrayConstructor
+    JsonArrayQueryConstructor JsonAggConstructor JsonObjectAgg JsonArrayAgg JsonIsPredicate JsonBehavior
 """
 HARMLESS = frozenset(_HARMLESS.split())
 #: the statements that write, by the scanner's name of their keyword
@@ -53,13 +57,17 @@ WRITING = {"InsertStmt": "INSERT", "UpdateStmt": "UPDATE", "DeleteStmt": "DELETE
 
 
 class Judge:
-    """The rules, applied to one SELECT."""
+    """The rules; one serves any number of statements and threads."""
 
     def __init__(self, *, catalog: Catalog, allow_user_functions: bool) -> None:
         self._catalog = catalog
         self._allow_user_functions = allow_user_functions
-        self._rules: dict[str, Callable[[Any], Finding | None]] = {
+        self._by_class: dict[type, _Rule | None] = {}
+        self._lists: set[type] = set()
+        self._rules: dict[str, _Rule] = {
             "FuncCall": self._function,
+            "ColumnRef": lambda node: self._attributes(node.fields[-1:]) if len(node.fields) > 1 else None,
+            "A_Indirection": lambda node: self._attributes(node.indirection),
             "A_Expr": lambda node: self._operator(node.name, node.location) if node.kind < 4 else None,
             "SubLink": lambda node: self._operator(node.oper_name, node.location),
             "SortBy": lambda node: self._operator(node.use_op, node.location),
@@ -72,33 +80,45 @@ class Judge:
 
     def findings(self, statement: Any) -> Iterator[Finding]:
         """Walk ``statement`` (a Node holding a SELECT), however deep, and yield what is refused."""
+        rules, lists = self._by_class, self._lists
         stack = [statement]
         while stack:
-            node = stack.pop()
-            for field, value in node.ListFields():
-                if field.message_type is None:
+            for _, value in stack.pop().ListFields():
+                kind = type(value)
+                if kind in _SCALARS:
                     continue
-                for child in value if field.is_repeated else (value,):
-                    stack.append(child)
-                    kind = child.DESCRIPTOR.name
-                    if kind in HARMLESS or kind == "Node":
-                        continue
-                    if found := self._judge(kind, child):
+                if kind not in rules and kind not in lists and not hasattr(value, "DESCRIPTOR"):
+                    lists.add(kind)  # of messages: a SELECT has no list of scalars
+                for node in value if kind in lists else (value,):
+                    stack.append(node)
+                    kind = type(node)
+                    if kind not in rules:
+                        rules[kind] = self._rule(kind.DESCRIPTOR.name)
+                    rule = rules[kind]
+                    if rule is not None and (found := rule(node)):
                         yield found
 
-    def _judge(self, kind: str, node: Any) -> Finding | None:
-        if rule := self._rules.get(kind):
-            return rule(node)
-        if keyword := WRITING.get(kind):
-            return Finding(
-                rule=Rule.DATA_MODIFYING,
-                detail=f"{keyword.removesuffix('_P')} inside a query writes; only reading is allowed",
-                offset=node.relation.location,
-                keyword=keyword,
-            )
+    def _rule(self, kind: str) -> _Rule | None:
+        if kind in HARMLESS or kind == "Node":
+            return None
+        if kind in WRITING:
+            return self._writing
+        rule: _Rule = self._rules.get(kind, self._unknown)
+        return rule
+
+    def _writing(self, node: Any) -> Finding:
+        keyword = WRITING[node.DESCRIPTOR.name]
+        return Finding(
+            rule=Rule.DATA_MODIFYING,
+            detail=f"{keyword.removesuffix('_P')} inside a query writes; only reading is allowed",
+            offset=node.relation.location,
+            keyword=keyword,
+        )
+
+    def _unknown(self, node: Any) -> Finding:
         return Finding(
             rule=Rule.NOT_REVIEWED,
-            detail=f"{kind} is a kind of expression that was not reviewed; write it another way",
+            detail=f"nobody has reviewed {node.DESCRIPTOR.name} expressions; write it another way",
             offset=getattr(node, "location", None),
         )
 
@@ -111,6 +131,23 @@ class Judge:
             allow_user_functions=self._allow_user_functions,
         )
         return _refused("function", name, effect, node.location)
+
+    def _attributes(self, fields: Any) -> Finding | None:
+        # Postgres takes x.name for name(x) where x has no such column, and x may be any scalar:
+        # ('s'::regclass).nextval, f.pg_read_file FROM cast('/etc/passwd' AS text) AS f.
+        for field in fields:
+            name = field.string.sval
+            effect = name and judge_function(
+                [name], arguments=1, catalog=self._catalog, allow_user_functions=True
+            )
+            if effect:
+                return Finding(
+                    rule=Rule.FUNCTION_NOT_ALLOWED,
+                    detail=f"function {name}, which .{name} calls, {effect}; {way_out(effect)}"
+                    " (if it is a column: write it without the table's name)",
+                    attribute=name,
+                )
+        return None
 
     def _operator(self, symbols: Any, offset: int) -> Finding | None:
         if self._allow_user_functions or not symbols:
@@ -152,7 +189,6 @@ class Judge:
         return Finding(
             rule=Rule.LOCKING_CLAUSE,
             detail="FOR UPDATE and FOR SHARE lock rows that others wait for; leave the clause out",
-            keyword="FOR",
         )
 
 

@@ -57,8 +57,14 @@ class Redactor:
         if not self._hint.search(text):
             return text
         for rule in self._rules:
-            text = rule.sub(rf"\1{MASK}", text)
+            text = rule.sub(_masked, text)
         return text
+
+
+def _masked(match: re.Match[str]) -> str:
+    """Keep group 1 and the quotes of what follows it, so that JSON stays JSON."""
+    quoted = re.fullmatch(r"(b?[\"']).*[\"']", match[0][len(match[1]) :], re.DOTALL)
+    return f"{match[1]}{quoted[1]}{MASK}{quoted[1][-1]}" if quoted else f"{match[1]}{MASK}"
 
 
 def _plain(key: str) -> str:

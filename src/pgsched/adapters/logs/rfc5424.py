@@ -81,7 +81,8 @@ class Rfc5424Formatter(logging.Formatter):
                 # args are masked before they become text, when their keys can still be told
                 text = text % self._redactor.value(record.args)
         except Exception as error:  # a wrong format string must not lose the record
-            text = f"{record.msg} [unformattable: {type(error).__name__}]"
+            shown = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+            text = f"{shown} [unformattable: {type(error).__name__}]"
         if record.exc_info and record.exc_info[0] is not None:
             text = f"{text}\n{self.formatException(record.exc_info)}"
         if record.stack_info:

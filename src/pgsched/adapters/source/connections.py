@@ -127,6 +127,10 @@ async def connect(address: SourceAddress, root: RootCertificates) -> pq.PGconn:
     fault = host_fault(address.host)
     if fault is not None:
         raise InvalidInput.of(fault)
+    for name in ("dbname", "username", "password", "sslmode"):
+        # libpq would read up to the NUL and take every parameter after it from this machine
+        if not is_c_text(getattr(address, name) or ""):
+            raise InvalidInput(f"{name} must be UTF-8 text without a NUL character")
     problem: Exception | None = None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -141,6 +145,14 @@ async def connect(address: SourceAddress, root: RootCertificates) -> pq.PGconn:
             public=CANNOT_REACH,
         )
     raise problem or connection_fault(f"{address.host} has no address", password=None)
+
+
+def is_c_text(text: str) -> bool:
+    """Say whether libpq reads all of a text: it is UTF-8 and has no NUL."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 async def _resolve(address: SourceAddress) -> list[str]:

@@ -6,7 +6,8 @@ session, so that the source is done with the run as soon as it has sent the last
 
 One FETCH, because statement_timeout starts anew with each (and a function can switch it off for the next).
 Memory stays bounded all the same: libpq hands out a few rows at a time (chunked rows mode) and reads on
-only when we do, the source waits meanwhile.
+only when we do, the source waits meanwhile. So a reader that is slower than the source has the timeout
+for reading, too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pgsched.adapters.source.faults import deadline_passed, lost, query_fault
 from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
 from pgsched.adapters.source.session import Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
-from pgsched.domain.errors import LimitExceeded
+from pgsched.domain.errors import LimitExceeded, QueryFailed
 from pgsched.domain.results import OnLimit, unique_names
 
 #: milliseconds the source gets beyond the timeout to end the statement itself
@@ -37,6 +38,8 @@ BATCH_BYTES = 1 << 20
 
 _PREFIX = "DECLARE pgsched NO SCROLL CURSOR WITHOUT HOLD FOR "
 _CURSOR = b"pgsched"
+#: FETCH counts in 32 bits
+_MOST_FETCHED = 2**31 - 1
 #: place of the DECLARE among the commands of the first round trip
 _DECLARE = 2
 #: no statement is that long: a position in a statement of ours is none in the user's
@@ -79,7 +82,7 @@ class RowStream:
                 if statement.on_limit is OnLimit.SAMPLE:
                     fetch = b"FETCH ALL FROM pgsched"
                 else:
-                    fetch = b"FETCH FORWARD %d FROM pgsched" % (statement.max_rows + 1)
+                    fetch = b"FETCH FORWARD %d FROM pgsched" % min(statement.max_rows + 1, _MOST_FETCHED)
                 session.send(Command(sql=fetch))
                 session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
                 await session.sync()
@@ -185,7 +188,7 @@ class RowStream:
         names = [(description.fname(place) or b"").decode(errors="replace") for place in places]
         keys = [(description.ftype(place), description.fmod(place)) for place in places]
         types = await column_types(self._session, keys)
-        self._encoder = RowEncoder(unique_names(names), types, trusts_text=self._session.trusts_text)
+        self._encoder = RowEncoder(unique_names(names), types)
 
     def _deadline(self) -> asyncio.Timeout:
         """Bound what is waited for by the client's own deadline."""
@@ -195,9 +198,13 @@ class RowStream:
         if result.status == ExecStatus.PIPELINE_ABORTED:
             return lost("")
         elapsed = asyncio.get_running_loop().time() - self._sent_at
-        return query_fault(
+        fault = query_fault(
             result, prefix=prefix, timeout_ms=self._statement.timeout_ms, elapsed_ms=elapsed * 1000
         )
+        if isinstance(fault, QueryFailed) and fault.position is not None:
+            # "at end of input" is after our line break
+            fault.position = min(fault.position, len(self._statement.sql) + 1)
+        return fault
 
 
 class _Pending:

@@ -31,13 +31,12 @@ _NOT_FINITE = frozenset({b"NaN", b"Infinity", b"-Infinity"})
 class ColumnWriter:
     """Writes the values of one column and counts what its schema field must say."""
 
-    def __init__(self, column_type: ColumnType, *, trusts_text: bool = True) -> None:
-        """Take the column's type; ``trusts_text`` says that the server checks its text to be UTF-8."""
+    def __init__(self, column_type: ColumnType) -> None:
+        """Take the column's type. Text is UTF-8: with that client_encoding the server checks it."""
         self.type = column_type
         self.has_nulls = False
         self.non_finite = 0
         self.as_text = False
-        self._trusts_text = trusts_text
         self._clock = UtcClock()
         writers: dict[Kind, Callable[[list[bytes]], Written]] = {
             Kind.INTEGER: lambda values: (b"", values, b""),
@@ -51,14 +50,10 @@ class ColumnWriter:
             Kind.TEXT: self._text,
         }
         self._write = writers[column_type.kind]
-        #: whether values are text that may not be UTF-8 (databases with encoding SQL_ASCII)
-        self._repairs = not trusts_text and column_type.kind in (Kind.TEXT, Kind.ARRAY, Kind.JSON)
 
     def write(self, values: Values) -> Written:
         """Write one batch of the column."""
         present = [value for value in values if value is not None]
-        if self._repairs:
-            present = [value.decode(errors="replace").encode() for value in present]
         before, written, after = self._write(present)
         if len(present) == len(values):
             return before, written, after
@@ -135,7 +130,7 @@ class ColumnWriter:
         if self.type.element is Kind.INTEGER:
             return b"", integer_arrays(values), b""
         element_type = ColumnType(oid=self.type.element_oid, name="", kind=self.type.element)
-        elements = ColumnWriter(element_type, trusts_text=self._trusts_text)
+        elements = ColumnWriter(element_type)
 
         def encode(flat: Values) -> list[bytes]:
             before, written, after = elements.write(flat)
@@ -149,14 +144,11 @@ class ColumnWriter:
 class RowEncoder:
     """Writes batches of rows as JSON objects and knows the Table Schema of what it wrote."""
 
-    def __init__(
-        self, names: Sequence[str], types: Sequence[ColumnType], *, trusts_text: bool = True
-    ) -> None:
+    def __init__(self, names: Sequence[str], types: Sequence[ColumnType]) -> None:
         """Take the columns' unique names and their types, in order."""
         self._names = list(names)
         self._types = list(types)
-        self._trusts_text = trusts_text
-        self._columns = [ColumnWriter(one, trusts_text=trusts_text) for one in types]
+        self._columns = [ColumnWriter(one) for one in types]
         self._keys = [msgspec.json.encode(name) + b":" for name in names]
 
     @property
@@ -166,7 +158,7 @@ class RowEncoder:
 
     def afresh(self) -> RowEncoder:
         """Return an encoder for the same columns that has seen nothing."""
-        return RowEncoder(self._names, self._types, trusts_text=self._trusts_text)
+        return RowEncoder(self._names, self._types)
 
     def seen(self) -> list[tuple[bool, int, bool]]:
         """Return what the schema knows of the rows so far, for ``forget_since``."""

@@ -40,16 +40,17 @@ def connection_fault(said: str, *, password: str | None) -> SourceFault:
     libpq hands out no SQLSTATE for a failed login, so the server's words are looked at.
     """
     text = " ".join(said.split())
+    shown = text or CANNOT_REACH
     if password and password in text:
-        text = "the server's answer is not shown because it holds the password"
+        shown = "the server's answer is not shown because it holds the password"
     for pattern, sqlstate in _LOGIN_FAULTS:
         if pattern.search(text):
             if sqlstate in _PASSING:
-                return SourceUnreachable(text, public=CANNOT_REACH, sqlstate=sqlstate)
-            return SourceRefused(text, public=CANNOT_LOG_IN, sqlstate=sqlstate)
+                return SourceUnreachable(shown, public=CANNOT_REACH, sqlstate=sqlstate)
+            return SourceRefused(shown, public=CANNOT_LOG_IN, sqlstate=sqlstate)
     if "FATAL:" in text:
-        return SourceRefused(text, public=CANNOT_LOG_IN)
-    return SourceUnreachable(text or CANNOT_REACH, public=CANNOT_REACH)
+        return SourceRefused(shown, public=CANNOT_LOG_IN)
+    return SourceUnreachable(shown, public=CANNOT_REACH)
 
 
 def lost(said: str) -> SourceUnreachable:

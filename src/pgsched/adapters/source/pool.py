@@ -14,7 +14,7 @@ KEPT_S = 60.0
 class KeptSessions:
     """Idle sessions by their whole address, password included: who knows less gets none of them."""
 
-    def __init__(self, *, kept_s: float = KEPT_S) -> None:
+    def __init__(self, *, kept_s: float) -> None:
         """Start empty."""
         self._kept_s = kept_s
         self._idle: dict[SourceAddress, list[tuple[Session, asyncio.TimerHandle]]] = {}

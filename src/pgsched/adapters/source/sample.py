@@ -21,14 +21,14 @@ async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) 
     keys = len(encoder.afresh().encode_each([[None]] * encoder.width, 1)[0]) - 4 * encoder.width
     reservoir: Reservoir[list[bytes | None]] = Reservoir(
         most_rows=statement.max_rows,
-        most_bytes=statement.max_bytes,
+        # how a value will be written is known at the end only; its text comes close
+        most_bytes=statement.max_bytes + statement.max_bytes // 8 + 1024,
         random=Random(),  # noqa: S311 - a sample, not a secret
     )
     async for columns, count in stream.chunks():
         for row in range(count):
             if reservoir.chooses():
                 values = [column[row] for column in columns]
-                # how it will be written is known at the end only: its text and its keys come close
                 size = keys + 1 + sum(4 if value is None else len(value) for value in values)
                 reservoir.keep(values, size)
     rows = reservoir.rows()
@@ -48,4 +48,5 @@ def _turned(rows: list[list[bytes | None]]) -> list[Values]:
 
 def _size(encoder: RowEncoder, rows: list[list[bytes | None]]) -> int:
     batches = (rows[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
-    return sum(len(encoder.encode(_turned(batch), len(batch))) + 1 for batch in batches)
+    # a comma between batches
+    return sum(len(encoder.encode(_turned(batch), len(batch))) + 1 for batch in batches) - 1

@@ -65,11 +65,6 @@ class Session:
         self.known_types: dict[tuple[int, int], ColumnType] = {}
 
     @property
-    def trusts_text(self) -> bool:
-        """Whether the server checks its text: a database in SQL_ASCII hands out any bytes."""
-        return self.pgconn.parameter_status(b"server_encoding") != b"SQL_ASCII"
-
-    @property
     def is_alive(self) -> bool:
         """Whether the connection is open and idle, as far as can be told without asking the server."""
         try:
@@ -88,7 +83,10 @@ class Session:
 
     def send_describe(self, portal: bytes) -> None:
         """Queue a request for the columns of a cursor."""
-        self.pgconn.send_describe_portal(portal)
+        try:
+            self.pgconn.send_describe_portal(portal)
+        except psycopg.Error as error:
+            raise lost(str(error)) from None
 
     async def sync(self) -> None:
         """End the commands queued so far (an error skips to here) and send them."""

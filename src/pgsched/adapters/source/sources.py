@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
-from pgsched.adapters.source.connections import RootCertificates, connect
+from pgsched.adapters.source.connections import RootCertificates, connect, is_c_text
 from pgsched.adapters.source.cursor import RowStream
 from pgsched.adapters.source.faults import lost, query_fault
 from pgsched.adapters.source.inspection import report
-from pgsched.adapters.source.pool import KeptSessions
+from pgsched.adapters.source.pool import KEPT_S, KeptSessions
 from pgsched.adapters.source.session import Command, CommandFailed, Session
 from pgsched.application.ports.execution import ResultStream, SourceAddress, SourceReport, Statement
-from pgsched.domain.errors import IsMetadata, PgschedError, SourceUnreachable
+from pgsched.domain.errors import InvalidInput, IsMetadata, PgschedError, SourceUnreachable
 
 #: microseconds since 1970 when the metadata server started, as digits, and the name of its database
 MetadataIdentity: TypeAlias = tuple[str, str]
@@ -32,14 +32,20 @@ _IDENTITY = b"""SELECT (extract(epoch FROM pg_catalog.pg_postmaster_start_time()
 class PsycopgSources:
     """Runs statements at Postgres sources over asyncio; see ``QuerySource`` of the execution port."""
 
-    def __init__(self, *, metadata_identity: Callable[[], Awaitable[MetadataIdentity]] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        metadata_identity: Callable[[], Awaitable[MetadataIdentity]] | None = None,
+        kept_s: float = KEPT_S,
+    ) -> None:
         """Open nothing yet.
 
         ``metadata_identity`` says which server and database is pgsched's own; it is asked for each new
-        connection. Without it pgsched's tables alone give the metadata database away.
+        connection. Without it pgsched's tables alone give the metadata database away. ``kept_s`` is how
+        many seconds an idle connection is kept for the next run.
         """
         self._metadata_identity = metadata_identity
-        self._kept = KeptSessions()
+        self._kept = KeptSessions(kept_s=kept_s)
         self._root = RootCertificates()
 
     @contextlib.asynccontextmanager
@@ -86,6 +92,8 @@ class PsycopgSources:
 
     async def _start(self, address: SourceAddress, statement: Statement) -> tuple[Session, RowStream]:
         """Open the statement's cursor, on a kept connection where one is still good."""
+        if not is_c_text(statement.sql):
+            raise InvalidInput("the SQL must be UTF-8 text without a NUL character")
         while True:
             session = self._kept.take(address)
             if session is None:

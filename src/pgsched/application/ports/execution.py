@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class ResultStream(Protocol):
         """Hand out the batches in order, once."""
         ...
 
-    def table_schema(self) -> bytes:
+    def table_schema(self) -> builtins.bytes:
         """Return the Table Schema as UTF-8 JSON; to be asked after iteration has ended."""
         ...
 

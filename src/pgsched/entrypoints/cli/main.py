@@ -16,6 +16,7 @@ import click
 
 from pgsched import __version__
 from pgsched.domain.errors import InvalidInput, PgschedError
+from pgsched.entrypoints.cli import prompts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +95,7 @@ def run(arguments: list[str]) -> int:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    prompts.install()
     try:
         code = root.main(args=arguments, prog_name="pgsched", standalone_mode=False)
         sys.stdout.flush()
@@ -146,9 +148,8 @@ def _aborted(error: click.Abort) -> int:
     """Tell Ctrl-C (quiet) from an end of input or a "no" at a prompt."""
     if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
         return 130
-    what = (
-        "no input for the prompt" if error.__cause__ or error.__context__ else "aborted; nothing was changed"
-    )
+    ended = error.__cause__ or error.__context__
+    what = "no input for the prompt; give the value as an option" if ended else "aborted; nothing was changed"
     click.echo(f"Error: {what}", err=True)
     return 1
 

@@ -106,14 +106,16 @@ def add(
 
     text = _sql_text(sql)
     starts = None if start_at is None else _instant(start_at)
-    kinds: dict[str, Callable[[str], Any]] = {
+    kinds: dict[str, Any] = {
         "schedule_type": ScheduleType,
         "visibility": Visibility,
         "overlap_policy": OverlapPolicy,
         "misfire_policy": MisfirePolicy,
         "on_limit": OnLimit,
     }
-    values = {name: kinds.get(name, _same)(value) for name, value in given.items() if value is not None}
+    values: dict[str, Any] = {
+        name: kinds.get(name, _same)(value) for name, value in given.items() if value is not None
+    }
     values.setdefault("title", values["name"])
 
     async def operation(container: Container) -> tuple[Job, str]:

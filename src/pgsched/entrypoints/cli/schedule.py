@@ -108,7 +108,7 @@ def _instant(field: str, text: str, timezone: str) -> datetime:
 
 
 def _refuse_options_beside_jsonl(context: click.Context) -> None:
-    for name in ("kind", "expr", "timezone", "after", "anchor", "most"):
+    for name in ("kind", "expr", "timezone", "after", "anchor", "most", "as_json"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError("--jsonl reads everything from its lines: give it no other option")
 

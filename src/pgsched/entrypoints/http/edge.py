@@ -14,6 +14,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from litestar.enums import ScopeType
+
 from pgsched.entrypoints.http import problems
 from pgsched.entrypoints.http.origins import Headers, OriginPolicy
 from pgsched.entrypoints.http.peers import PeerPolicy
@@ -27,13 +29,19 @@ _log = logging.getLogger("pgsched.access")
 #: what an incoming X-Request-Id must be to be kept; anything else is replaced
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
-#: on every answer; a page brings its own policy for contents
+#: on every answer
 _SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
 ]
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+#: a page may use its style sheet and the icon inside it; no script at all
+_PAGE_POLICY = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'self'; img-src data:; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)
 
 
 class Edge:
@@ -46,7 +54,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on to the router."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
@@ -76,7 +84,7 @@ class Edge:
             inner["client"] = (peer.address, client[1] if client and peer.address == client[0] else 0)
         try:
             if not self._peers.answers(peer):
-                await _refuse(answer, problem(400, "bad_host", "this server does not answer to that Host name"))
+                await _refuse(answer, problem(400, "bad_host", "this server does not answer to that Host"))
             elif method == "OPTIONS" and origin is not None and b"access-control-request-method" in headers:
                 await _send(answer, 204, self._origins.preflight(origin), b"")
             elif headers.get(b"authorization", b"")[:7].lower() == b"bearer ":
@@ -120,16 +128,22 @@ def _completed(status: int, headers: Headers, extra: Headers) -> Headers:
     """Add what every answer carries; a path that takes GET takes HEAD as well."""
     if status in (204, 405):
         headers = [
-            (name, value + b", HEAD") if name == b"allow" and b"GET" in value and b"HEAD" not in value else (name, value)
-            for name, value in headers
+            (name, value + b", HEAD" if _lacks_head(name, value) else value) for name, value in headers
         ]
-    if all(name != b"content-security-policy" for name, _ in headers):
-        headers.append(_POLICY)
-    return headers + extra
+    page = any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers)
+    return [*headers, _PAGE_POLICY if page else _POLICY, *extra]
+
+
+def _lacks_head(name: bytes, value: bytes) -> bool:
+    return name == b"allow" and b"GET" in value and b"HEAD" not in value
 
 
 async def _refuse(send: Send, told: Problem, headers: Headers | None = None) -> None:
-    kept = [(b"content-type", problems.MEDIA_TYPE.encode()), (b"cache-control", b"no-store"), *(headers or [])]
+    kept = [
+        (b"content-type", problems.MEDIA_TYPE.encode()),
+        (b"cache-control", b"no-store"),
+        *(headers or []),
+    ]
     await _send(send, told.status, kept, told.encode())
 
 

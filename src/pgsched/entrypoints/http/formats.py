@@ -1,4 +1,4 @@
-"""The shapes a result is answered in: chosen by ``format=`` or the Accept header, made from the stored bytes."""
+"""The shapes a result is answered in: chosen by ``format=`` or Accept, made from the stored bytes."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Faults:
         return default
 
     def run_id(self, field: str, text: str | None) -> int | None:
-        """Read a run's id given as ``before`` or ``after``; one beyond 64 bits is no run at all (NotFound)."""
+        """Read ``before`` or ``after``, a run's id; one beyond 64 bits is no run at all (NotFound)."""
         if text is None:
             return None
         if _is_digits(text):
@@ -113,8 +113,8 @@ class Faults:
                 return read.astimezone(UTC)
             except (ValueError, OverflowError):  # the 31st of June, year 0, an offset of 25 hours
                 pass
-        message = f"must be an RFC 3339 time with Z or an offset, as 2026-03-29T00:00:00Z, not {_shown(text) or 'empty'}"
-        self.add(field, message)
+        form = "an RFC 3339 time with Z or an offset, as 2026-03-29T00:00:00Z"
+        self.add(field, f"must be {form}, not {_shown(text) or 'empty'}")
         return None
 
     def status(self, text: str | None, *, default: RunStatus | None) -> RunStatus | None:

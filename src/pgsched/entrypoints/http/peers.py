@@ -9,6 +9,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s/?#@,]+)(?::[0-9]{0,5})?", re.ASCII)
 
+_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Peer:
@@ -33,18 +35,17 @@ class PeerPolicy:
 
     def peer(self, address: str | None, scheme: str, headers: Mapping[bytes, bytes]) -> Peer:
         """Say who asks. X-Forwarded-For is walked from the right, past every trusted proxy."""
-        hosts = [headers.get(b"host", b"").decode("latin-1")]
-        forwarded = b"x-forwarded-for" in headers or b"x-forwarded-proto" in headers or b"x-forwarded-host" in headers
-        if forwarded and self.trusts(address):
-            for hop in reversed(headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")):
+        hosts = [_text(headers, b"host")]
+        if not headers.keys().isdisjoint(_FORWARDED) and self.trusts(address):
+            for hop in reversed(_text(headers, b"x-forwarded-for").split(",")):
                 if (named := _address(hop.strip())) is None:
                     break
                 address = named
                 if not self.trusts(named):
                     break
-            proto = headers.get(b"x-forwarded-proto", b"").decode("latin-1").rpartition(",")[2].strip().lower()
+            proto = _last(headers, b"x-forwarded-proto").lower()
             scheme = proto if proto in ("http", "https") else scheme
-            if host := headers.get(b"x-forwarded-host", b"").decode("latin-1").rpartition(",")[2].strip():
+            if host := _last(headers, b"x-forwarded-host"):
                 hosts.append(host)
         return Peer(address=address, scheme=scheme, hosts=tuple(hosts))
 
@@ -70,9 +71,20 @@ class PeerPolicy:
         if self.hosts is None or "*" in self.hosts:
             return True
         *own, asked = (_bare(host) for host in peer.hosts)
-        return asked in self.hosts and all(
-            name in self.hosts or _address(name) is not None or (name != "" and "." not in name) for name in own
-        )
+        return asked in self.hosts and all(name in self.hosts or _is_local(name) for name in own)
+
+
+def _is_local(name: str) -> bool:
+    return _address(name) is not None or (name != "" and "." not in name)
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
+
+
+def _last(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    """Return the value that the nearest proxy added."""
+    return _text(headers, name).rpartition(",")[2].strip()
 
 
 def _bare(host: str) -> str:

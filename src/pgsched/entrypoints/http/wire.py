@@ -1,4 +1,4 @@
-"""What goes over the wire: bodies put together from encoded pieces, and their shapes for the OpenAPI document.
+"""What goes over the wire: bodies made of encoded pieces, and their shapes for the OpenAPI document.
 
 A domain ``Run`` and a ``QueryCard`` are encoded as they are. Stored results are spliced in as the bytes they
 were stored as: nothing here parses one.
@@ -71,7 +71,7 @@ def encode(value: object) -> bytes:
 
 def run_with_result(stored: StoredRun) -> bytes:
     """Encode a run with its result spliced in, ``null`` when it has none."""
-    return b"%b,\"result\":%b}" % (_encode(stored.run)[:-1], stored.result or b"null")
+    return b'%b,"result":%b}' % (_encode(stored.run)[:-1], stored.result or b"null")
 
 
 def run_list(

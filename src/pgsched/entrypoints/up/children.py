@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from pgsched.domain.errors import PgschedError
 from pgsched.entrypoints.signals import LEASH_VARIABLE
@@ -31,12 +32,19 @@ class Child:
     """One service; started again when it ends by itself after it was ready."""
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], leash: int
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        leash: int,
+        *,
+        pass_fds: Sequence[int] = (),
     ) -> None:
+        """Describe ``pgsched <name> <arguments>``; nothing is started."""
         self.name = name
         self._arguments = arguments
         self._environment = {**environment, LEASH_VARIABLE: str(leash)}
-        self._leash = leash
+        self._descriptors = (leash, *pass_fds)
         self._process: Process | None = None
 
     @property
@@ -54,7 +62,7 @@ class Child:
             *self._arguments,
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=[self._leash],
+            pass_fds=self._descriptors,
             start_new_session=True,
         )
 
@@ -89,3 +97,22 @@ def new_leash() -> tuple[int, int]:
     watched, held = os.pipe()
     os.set_inheritable(watched, True)
     return watched, held
+
+
+async def run_until(
+    stop: asyncio.Event, children: Sequence[Child], *beside: Coroutine[Any, Any, None]
+) -> None:
+    """Keep children and whatever runs beside them going until ``stop`` is set.
+
+    Raises what any of them raises.
+    """
+    tasks = [asyncio.create_task(each) for each in (*(child.keep_running() for child in children), *beside)]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for each in (stopping, *tasks):
+            each.cancel()
+        await asyncio.gather(stopping, *tasks, return_exceptions=True)

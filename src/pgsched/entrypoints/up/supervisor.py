@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
-import urllib.error
 import urllib.request
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pgsched.domain.errors import SettingFault
 from pgsched.entrypoints.container import Container, container_for, opened
+from pgsched.entrypoints.http.server import listen
 from pgsched.entrypoints.signals import stop_on_signals
 from pgsched.entrypoints.up import first_steps
-from pgsched.entrypoints.up.children import Child, ServiceEnded, new_leash
+from pgsched.entrypoints.up.children import Child, ServiceEnded, new_leash, run_until
 
 if TYPE_CHECKING:
     from pgsched.adapters.embedded.cluster import EmbeddedCluster
@@ -39,7 +38,8 @@ async def up(*, host: str, port: int, demo: bool) -> None:
     settings = container.settings()
     if demo and settings.pg_dsn_app is not None:
         raise SettingFault("PG_DSN_APP", "is set, and --demo needs the embedded Postgres; unset one of them")
-    refuse_used_port(host, port)
+    # A port in use is told before anything is started; the API takes it for good.
+    listen(host, port).close()
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         cluster = await _database(settings, stack, stop)
@@ -63,7 +63,8 @@ async def up(*, host: str, port: int, demo: bool) -> None:
         if not await _ready(url, children, stop, demo=demo):
             return
         _tell(url, login, demo=demo)
-        await _until_stopped(stop, children, cluster)
+        beside = [] if cluster is None else [_keep_postgres(cluster)]
+        await run_until(stop, children, *beside)
         click.echo("stopping", err=True)
 
 
@@ -146,21 +147,6 @@ def _tell(url: str, login: list[str], *, demo: bool) -> None:
     click.echo("Ctrl-C stops all of it.")
 
 
-async def _until_stopped(stop: asyncio.Event, children: list[Child], cluster: EmbeddedCluster | None) -> None:
-    """Wait for the end; a service that ends by itself is started again, and so is Postgres."""
-    tasks = [asyncio.create_task(child.keep_running()) for child in children]
-    if cluster is not None:
-        tasks.append(asyncio.create_task(_keep_postgres(cluster)))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in (*tasks, stopping):
-            await _cancel(task)
-
-
 async def _keep_postgres(cluster: EmbeddedCluster) -> None:
     while True:
         await cluster.wait()
@@ -180,26 +166,9 @@ async def _unless_stopped(stop: asyncio.Event, starting: Awaitable[object]) -> N
         await _cancel(task)
 
 
-async def _cancel(task: asyncio.Future[object] | asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Future[Any]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def refuse_used_port(host: str, port: int) -> None:
-    """Say at once that a port is taken, before anything is started.
-
-    Raises:
-        SettingFault: with the option to change.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise SettingFault(
-            "--port", f"{port} on {host} cannot be used ({error.strerror}); choose another with --port"
-        ) from None
 
 
 def _shown_host(host: str) -> str:

@@ -1,0 +1,221 @@
+"""The way to the metadata database: one pool of psycopg connections that outlives restarts of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from psycopg import AsyncConnection, Error
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import ReadOnlySqlTransaction
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable
+
+#: seconds to wait for a connection while the server gives none
+WAIT_S: Final = 2.0
+#: seconds to wait while others of this process use all connections there are
+BUSY_S: Final = 20.0
+#: milliseconds after which the server gives a statement up
+STATEMENT_TIMEOUT_MS: Final = 30_000
+#: milliseconds after which the server gives up waiting for a lock
+LOCK_TIMEOUT_MS: Final = 10_000
+
+#: what a connection has unless its conninfo says otherwise: a peer that is gone without a word shows in 11 s
+_CONNECT: Final[dict[str, Any]] = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 11_000,
+}
+# A statement and not libpq's ``options``: transaction poolers refuse those.
+_PINS: Final = f"""
+select set_config('TimeZone', 'UTC', false),
+       set_config('statement_timeout', '{STATEMENT_TIMEOUT_MS}', false),
+       set_config('lock_timeout', '{LOCK_TIMEOUT_MS}', false),
+       set_config('idle_in_transaction_session_timeout', '60000', false)"""
+
+Connection = AsyncConnection[Any]
+
+
+class _Told(AsyncConnection[Any]):
+    """A connection whose making tells how it went: the pool keeps that to its log."""
+
+    @classmethod
+    async def connect(  # type: ignore[override]  # the pool calls it with what it was given
+        cls, conninfo: str = "", *, tell: Callable[[Exception | None], None], **kwargs: Any
+    ) -> _Told:
+        try:
+            connection = await super().connect(conninfo, **kwargs)
+        except Exception as error:
+            tell(error)
+            raise
+        tell(None)
+        return connection
+
+
+class Database:
+    """One pool of autocommit connections, in UTC, that comes back by itself after the server did."""
+
+    def __init__(self, conninfo: str, *, application_name: str, max_size: int = 10) -> None:
+        self._conninfo = conninfo
+        self._application_name = application_name
+        self._max_size = max_size
+        self._pool: AsyncConnectionPool[_Told] | None = None
+        #: connections in use by this process
+        self._lent = 0
+        #: why the last try to connect failed, None when it did not
+        self._fault: Exception | None = None
+
+    def __repr__(self) -> str:
+        """Name the service, not the conninfo: it may hold a password."""
+        return f"Database(application_name={self._application_name!r})"
+
+    async def open(self) -> None:
+        """Make the pool; does not fail when the server is down."""
+        if self._pool is not None:
+            return
+        # Its warnings would be one for each try; whoever needs the database is told why it cannot have it.
+        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+        self._pool = AsyncConnectionPool(
+            self._conninfo,
+            connection_class=_Told,
+            kwargs={**self._options(), "tell": self._note},
+            min_size=1,
+            max_size=self._max_size,
+            open=False,
+            configure=_pin,
+            timeout=WAIT_S,
+            # Given up early and begun anew by whoever asks next: the pool's own backoff grows to minutes.
+            reconnect_timeout=1.0,
+        )
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close(timeout=1.0)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection in autocommit mode; rows are tuples unless a cursor says otherwise.
+
+        Raises:
+            DatabaseUnavailable: none was to be had in time, or the server went away meanwhile.
+            SchemaMismatch: a table or column is not there.
+            DatabaseFault: the role lacks a right.
+            psycopg.Error: what concerns one statement alone (constraints, values).
+        """
+        connection = await self._borrow()
+        try:
+            yield connection
+        except Error as error:
+            if isinstance(error, ReadOnlySqlTransaction):
+                # After a failover this server is the standby; a new connection may find the other one.
+                await connection.close()
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            raise fault from None
+        finally:
+            await self._give_back(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction: committed at the end, rolled back by an exception.
+
+        Raises as ``connection`` does.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def connect(self) -> Connection:
+        """Open a connection outside the pool, for session state; the caller closes it.
+
+        Raises:
+            DatabaseUnavailable: the server gives none.
+        """
+        try:
+            connection = await AsyncConnection[Any].connect(self._conninfo, **self._options())
+        except Error as error:
+            raise fault_of(error) or unavailable(reason_of(error)) from None
+        try:
+            await _pin(connection)
+        except BaseException as error:
+            await connection.close()
+            if isinstance(error, Error):
+                raise unavailable(reason_of(error)) from None
+            raise
+        return connection
+
+    def _options(self) -> dict[str, Any]:
+        given = conninfo_to_dict(self._conninfo)
+        options = {key: value for key, value in _CONNECT.items() if key not in given}
+        return {**options, "application_name": self._application_name, "autocommit": True}
+
+    def _note(self, fault: Exception | None) -> None:
+        self._fault = fault
+
+    async def _borrow(self) -> _Told:
+        """Take a connection that is alive out of the pool."""
+        if self._pool is None:
+            raise unavailable("it is not open")
+        asked = time.monotonic()
+        while True:
+            try:
+                connection = await self._pool.getconn()
+            except PoolTimeout:
+                if self._lent and time.monotonic() - asked < BUSY_S:
+                    continue
+                raise unavailable(self._why()) from None
+            except PoolClosed:
+                raise unavailable("it was closed") from None
+            if await _is_alive(connection):
+                self._lent += 1
+                return connection
+            # Found dead before anything was sent (the server was restarted): another one serves as well.
+            await connection.close()
+            await self._pool.putconn(connection)
+
+    async def _give_back(self, connection: _Told) -> None:
+        self._lent -= 1
+        if self._pool is None:
+            await connection.close()
+        else:
+            await self._pool.putconn(connection)
+
+    def _why(self) -> str:
+        if self._fault is not None:
+            return reason_of(self._fault)
+        return f"no connection within {BUSY_S if self._lent else WAIT_S:g} s"
+
+
+async def _pin(connection: Connection) -> None:
+    await connection.execute(_PINS)
+
+
+async def _is_alive(connection: Connection) -> bool:
+    """Look whether the server has closed an idle connection, without asking it.
+
+    An idle connection has nothing to be read: what there is comes from its end, or is rare (a notice), and
+    only then is the server asked.
+    """
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if not poll.poll(0):
+        return True
+    try:
+        async with asyncio.timeout(WAIT_S):
+            await connection.execute("")
+    except (Error, TimeoutError):
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""The data sources on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sqlalchemy import Label, func, insert, select, update
+
+from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.faults import violations
+from pgsched.adapters.postgres.mapping import SOURCE, source_from
+from pgsched.adapters.postgres.statements import first, is_key, labelled, rows
+from pgsched.adapters.postgres.tables import data_source
+from pgsched.domain.errors import NameTaken, NotFound
+from pgsched.domain.sources import DataSource, NewSource
+
+
+class PostgresSources:
+    """The port ``Sources`` over the metadata database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, source: NewSource) -> DataSource:
+        """Store a source."""
+        statement = insert(data_source).values(**_values(source)).returning(*_columns())
+        with _violations(source):
+            async with self._database.connection() as connection:
+                row = await first(connection, statement)
+        assert row is not None
+        return source_from(row)
+
+    async def get(self, key: str | int) -> DataSource:
+        """Return the source of this name or id."""
+        if is_key(key):
+            column = data_source.c.id if isinstance(key, int) else data_source.c.name
+            async with self._database.connection() as connection:
+                row = await first(connection, select(*_columns()).where(column == key))
+            if row is not None:
+                return source_from(row)
+        raise NotFound("data source", key)
+
+    async def replace(self, source_id: int, source: NewSource) -> DataSource:
+        """Put everything a person decides about a source anew."""
+        if not is_key(source_id):
+            raise NotFound("data source", source_id)
+        statement = (
+            update(data_source)
+            .where(data_source.c.id == source_id)
+            .values(**_values(source), updated_at=func.clock_timestamp())
+            .returning(*_columns())
+        )
+        with _violations(source):
+            async with self._database.connection() as connection:
+                row = await first(connection, statement)
+        if row is None:
+            raise NotFound("data source", source_id)
+        return source_from(row)
+
+    async def all(self) -> Sequence[DataSource]:
+        """Return every source, by name."""
+        async with self._database.connection() as connection:
+            found = await rows(connection, select(*_columns()).order_by(data_source.c.name))
+        return [source_from(row) for row in found]
+
+
+def _columns() -> list[Label[Any]]:
+    return labelled(data_source, SOURCE, "s_")
+
+
+def _values(source: NewSource) -> dict[str, object]:
+    sealed = source.password
+    return {
+        "name": source.name,
+        "host": source.host,
+        "port": source.port,
+        "dbname": source.dbname,
+        "username": source.username,
+        "enc_password": sealed and sealed.ciphertext,
+        "enc_algo": sealed and sealed.algo,
+        "key_version": sealed and sealed.key_version,
+        "sslmode": source.sslmode.value,
+        "sslrootcert": source.sslrootcert,
+        "max_concurrency": source.max_concurrency,
+        "allow_user_functions": source.allow_user_functions,
+        "allow_metadata": source.allow_metadata,
+    }
+
+
+def _violations(source: NewSource) -> AbstractContextManager[None]:
+    return violations({"data_source_name_key": NameTaken("data source", source.name)})

@@ -1,0 +1,66 @@
+"""Statements built with SQLAlchemy Core, compiled for psycopg and run by it on the one pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from sqlalchemy import Label, Table
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql import ClauseElement
+
+from pgsched.domain.names import NAME
+
+Row = dict[str, Any]
+
+
+@lru_cache(maxsize=1)
+def _dialect() -> PGDialect_psycopg:
+    return PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
+
+
+def compile(statement: ClauseElement) -> tuple[str, Row]:  # noqa: A001 (the word for it)
+    """Return the statement's text with named placeholders, and their values.
+
+    Takes 0.1 to 0.5 ms: fine for what people do, not for what runs hot; that is SQL text beside its adapter.
+    """
+    compiled = statement.compile(dialect=_dialect(), compile_kwargs={"render_postcompile": True})
+    return str(compiled), dict(compiled.params)
+
+
+async def rows(connection: AsyncConnection[Any], statement: ClauseElement) -> list[Row]:
+    """Run a statement that returns rows and fetch them all, each by its columns' names."""
+    text, values = compile(statement)
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(text.encode(), values)
+        return await cursor.fetchall()
+
+
+async def first(connection: AsyncConnection[Any], statement: ClauseElement) -> Row | None:
+    """Run a statement and fetch its first row, None when there is none."""
+    found = await rows(connection, statement)
+    return found[0] if found else None
+
+
+async def run(connection: AsyncConnection[Any], statement: ClauseElement) -> int:
+    """Run a statement without rows and return how many it changed."""
+    text, values = compile(statement)
+    return (await connection.execute(text.encode(), values)).rowcount
+
+
+def labelled(table: Table, names: Iterable[str], prefix: str) -> list[Label[Any]]:
+    """Return columns named for ``mapping``: ``j_id`` for prefix ``j_``."""
+    return [table.c[name].label(f"{prefix}{name}") for name in names]
+
+
+def is_key(key: str | int) -> bool:
+    """Whether anything could be stored under a key: an id of 64 bit or a well-formed name.
+
+    What cannot is not found, without asking: the driver would raise on larger numbers, NUL and surrogates.
+    """
+    if isinstance(key, int):
+        return 0 < key < 2**63
+    return NAME.fullmatch(key) is not None

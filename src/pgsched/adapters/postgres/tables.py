@@ -1,0 +1,94 @@
+"""The tables that statements are built from; their constraints stand in the migrations alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy.types import TypeEngine
+
+metadata = MetaData()
+
+_AT = DateTime(timezone=True)
+
+
+def _column(name: str, type_: TypeEngine[Any], *, null: bool = False, key: bool = False) -> Column[Any]:
+    return Column(name, type_, nullable=null, primary_key=key, autoincrement=False)
+
+
+data_source = Table(
+    "data_source",
+    metadata,
+    _column("id", BigInteger(), key=True),
+    _column("name", Text()),
+    _column("host", Text()),
+    _column("port", Integer()),
+    _column("dbname", Text()),
+    _column("username", Text()),
+    _column("enc_password", LargeBinary(), null=True),
+    _column("enc_algo", Text(), null=True),
+    _column("key_version", Integer(), null=True),
+    _column("sslmode", Text()),
+    _column("sslrootcert", Text(), null=True),
+    _column("max_concurrency", Integer()),
+    _column("allow_user_functions", Boolean()),
+    _column("allow_metadata", Boolean()),
+    _column("created_at", _AT),
+    _column("updated_at", _AT),
+)
+
+query_job = Table(
+    "query_job",
+    metadata,
+    _column("id", BigInteger(), key=True),
+    _column("name", Text()),
+    _column("title", Text()),
+    _column("description", Text()),
+    _column("sql_text", Text()),
+    _column("data_source_id", BigInteger()),
+    _column("schedule_type", Text()),
+    _column("schedule_expr", Text()),
+    _column("timezone", Text()),
+    _column("enabled", Boolean()),
+    _column("visibility", Text()),
+    _column("overlap_policy", Text()),
+    _column("misfire_policy", Text()),
+    _column("misfire_window", Text()),
+    _column("start_deadline_s", Integer(), null=True),
+    _column("jitter_s", Integer()),
+    _column("max_attempts", Integer()),
+    _column("retry_backoff_s", Integer()),
+    _column("timeout_ms", Integer()),
+    _column("max_rows", BigInteger()),
+    _column("max_bytes", BigInteger()),
+    _column("on_limit", Text()),
+    _column("pause_after_failures", Integer()),
+    _column("keep_runs", Integer(), null=True),
+    _column("keep_days", Integer(), null=True),
+    _column("anchor_at", _AT),
+    _column("next_run_at", _AT, null=True),
+    _column("consecutive_failures", Integer()),
+    _column("paused_at", _AT, null=True),
+    _column("pause_reason", Text(), null=True),
+    _column("created_at", _AT),
+    _column("updated_at", _AT),
+)
+
+user_account = Table(
+    "user_account",
+    metadata,
+    _column("id", BigInteger(), key=True),
+    _column("email", Text()),
+    _column("name", Text()),
+    _column("password_hash", Text()),
+    _column("is_active", Boolean()),
+    _column("created_at", _AT),
+    _column("updated_at", _AT),
+)
+
+user_role = Table(
+    "user_role",
+    metadata,
+    _column("user_id", BigInteger(), key=True),
+    _column("role", Text(), key=True),
+)

@@ -1,0 +1,174 @@
+"""The workers that are there, on Postgres: a row, a session lock that ends with the worker, and hints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from psycopg import Error
+
+from pgsched.adapters.postgres.database import Connection, Database
+from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable
+from pgsched.application.ports.repositories import WorkerInfo
+from pgsched.domain.errors import DatabaseFault
+
+#: first key of a worker's advisory lock, a number that nobody else uses; the worker's id is the second
+WORKER_LOCK_CLASS: Final = 1886812004
+#: seconds after its last sign of life at which a worker without a session lock counts as gone
+SILENT_S: Final = 30
+
+_ARE_HELD: Final = f"""
+select objid from pg_locks
+where locktype = 'advisory' and granted and classid = {WORKER_LOCK_CLASS} and objsubid = 2
+  and database = (select oid from pg_database where datname = current_database())"""
+#: how many workers are present
+ALIVE: Final = f"""
+select count(*) from worker
+where stopped_at is null and case
+    when session_lock then id in (select objid::bigint from ({_ARE_HELD}) held)
+    else seen_at > clock_timestamp() - interval '{SILENT_S} seconds' end"""
+
+_ENLIST: Final = """
+insert into worker (host, pid, version, concurrency)
+values (%(host)s, %(pid)s, %(version)s, %(concurrency)s) returning id"""
+# Rows of workers that ended long ago say nothing any more.
+_FORGET: Final = "delete from worker where seen_at < clock_timestamp() - interval '30 days'"
+_BEAT: Final = "update worker set seen_at = clock_timestamp() where id = %(id)s"
+_ATTEND: Final = """
+update worker set session_lock = %(locked)s, seen_at = clock_timestamp(), stopped_at = null
+where id = %(id)s"""
+_LEAVE: Final = (
+    "update worker set stopped_at = clock_timestamp(), seen_at = clock_timestamp() where id = %(id)s"
+)
+
+# The server's side of the connection: the lock of a host that was cut off is free after 11 s.
+_KEEPALIVES: Final = """
+select set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+       set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false)"""
+_IS_OURS: Final = "select pg_backend_pid() = %(pid)s"
+_LOCK: Final = f"select pg_advisory_lock({WORKER_LOCK_CLASS}, %(id)s)"
+_IS_LOCKED: Final = f"""
+select pg_backend_pid() = %(pid)s
+   and %(id)s in (select objid::bigint from ({_ARE_HELD} and pid = pg_backend_pid()) held)"""
+# The server may not have noticed that a connection of this very worker broke; its lock is taken off it.
+_END_FORMER: Final = f"""
+select pg_terminate_backend(pid) from pg_locks
+where locktype = 'advisory' and granted and classid = {WORKER_LOCK_CLASS} and objid = %(id)s
+  and objsubid = 2 and pid = %(former)s"""
+
+
+class PostgresWorkers:
+    """The port ``Workers`` over the metadata database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def enlist(self, info: WorkerInfo) -> AsyncIterator[PostgresAttendance]:
+        """Announce a worker and hold the session lock by which others notice its end."""
+        async with self._database.connection() as connection:
+            await connection.execute(_FORGET)
+            values = {name: getattr(info, name) for name in ("host", "pid", "version", "concurrency")}
+            row = await (await connection.execute(_ENLIST, values)).fetchone()
+        assert row is not None
+        attendance = PostgresAttendance(self._database, row[0])
+        try:
+            await attendance.attend()
+            yield attendance
+        finally:
+            await attendance.leave()
+
+    async def alive(self) -> int:
+        """Return how many workers are present now."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(ALIVE)).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+class PostgresAttendance:
+    """The port ``Attendance``: one connection of its own for the lock and for hints.
+
+    Behind a pooler that hands a session's transactions to different backends neither holds; then nothing is
+    locked, no hint comes, and lease and poll serve alone.
+    """
+
+    def __init__(self, database: Database, worker_id: int) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        self._former = 0
+        #: whether this worker's end shows by its lock
+        self.session_lock = False
+        self.worker_id = worker_id
+
+    async def hint(self, timeout_s: float) -> bool:
+        """Wait for a hint that jobs or runs changed; False when none came in time."""
+        if self._connection is None or self._connection.closed:
+            await self.attend()
+            return True
+        if not self.session_lock:
+            await asyncio.sleep(timeout_s)
+            return False
+        try:
+            came = [note async for note in self._connection.notifies(timeout=timeout_s, stop_after=1)]
+        except Error:
+            # Something may have been missed, and the lock is gone: both are made good at once.
+            await self._drop()
+            await self.attend()
+            return True
+        return bool(came)
+
+    async def beat(self) -> None:
+        """Write that the worker is alive."""
+        async with self._database.connection() as connection:
+            await connection.execute(_BEAT, {"id": self.worker_id})
+
+    async def attend(self) -> None:
+        """Open the connection, lock, listen, and note whether the lock holds.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached now.
+        """
+        connection = await self._database.connect()
+        try:
+            self.session_lock = await self._lock(connection)
+            if self.session_lock:
+                await connection.execute("listen pgsched")
+            await connection.execute(_ATTEND, {"id": self.worker_id, "locked": self.session_lock})
+        except BaseException as error:
+            await connection.close()
+            if isinstance(error, Error):
+                raise fault_of(error) or unavailable(reason_of(error)) from None
+            raise
+        self._connection, self._former = connection, connection.info.backend_pid
+
+    async def leave(self) -> None:
+        """Take the lock off and mark the worker as stopped, if the database can be told."""
+        await self._drop()
+        with suppress(DatabaseFault):
+            async with self._database.connection() as connection:
+                await connection.execute(_LEAVE, {"id": self.worker_id})
+
+    async def _lock(self, connection: Connection) -> bool:
+        """Take the session lock where sessions last, and look in a later transaction whether it is held."""
+        values = {"id": self.worker_id, "pid": connection.info.backend_pid, "former": self._former}
+        # A pooler tells other process ids than the server's; a lock taken through it would stay behind.
+        if not await _truth(connection, _IS_OURS, values):
+            return False
+        await connection.execute(_KEEPALIVES)
+        if self._former:
+            await connection.execute(_END_FORMER, values)
+        await connection.execute(_LOCK, values)
+        return await _truth(connection, _IS_LOCKED, values)
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+async def _truth(connection: Connection, statement: Any, values: dict[str, Any]) -> bool:
+    row = await (await connection.execute(statement, values)).fetchone()
+    return row is not None and bool(row[0])

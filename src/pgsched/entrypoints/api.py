@@ -1,0 +1,104 @@
+"""The API as a process, or as several on one listening socket."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import socket
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from pgsched import __version__
+from pgsched.entrypoints.container import Container, container_for, opened, pepper_of
+from pgsched.entrypoints.http.app import ApiServices, create_app
+from pgsched.entrypoints.http.server import listen, run, url_of
+from pgsched.entrypoints.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+log = logging.getLogger(__name__)
+
+#: names the file descriptor of the socket that several processes share
+SOCKET_VARIABLE = "PGSCHED_SOCKET_FD"
+#: most connections of one process to the metadata database
+POOL_SIZE = 10
+
+
+async def serve(*, host: str, port: int, processes: int) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        CannotListen: the address is not to be had.
+        SettingFault: something is set wrong; ARGON2_SECRET_KEY_B64 is not set.
+    """
+    container = container_for("api", pool_size=POOL_SIZE)
+    # Logins need the pepper: told now, not at the first login.
+    pepper_of(container.settings())
+    shared = os.environ.pop(SOCKET_VARIABLE, "")
+    sock = socket.socket(fileno=int(shared)) if shared.isdigit() else listen(host, port)
+    sock.setblocking(False)
+    stop = stop_on_signals()
+    if processes > 1:
+        await _serve_by_children(sock, processes, stop)
+        return
+    async with opened(container):
+        await run(_app(container, host), sock, stop=stop, ready=None if shared else _tell)
+
+
+def _tell(url: str) -> None:
+    log.info("the API listens on %s", url, extra={"action": "api.ready"})
+
+
+async def _serve_by_children(sock: socket.socket, processes: int, stop: asyncio.Event) -> None:
+    """Let so many processes accept from one socket, until told to stop."""
+    from pgsched.entrypoints.up.children import Child, new_leash, run_until
+
+    watched, held = new_leash()
+    sock.set_inheritable(True)
+    environment = {**os.environ, SOCKET_VARIABLE: str(sock.fileno())}
+    async with AsyncExitStack() as stack:
+        for descriptor in (watched, held):
+            stack.callback(os.close, descriptor)
+        children = [
+            Child("api", [], environment, watched, pass_fds=[sock.fileno()]) for _ in range(processes)
+        ]
+        for child in children:
+            stack.push_async_callback(child.stop)
+            await child.start()
+        _tell(url_of(sock))
+        await run_until(stop, children)
+
+
+def _app(container: Container, host: str) -> Litestar:
+    settings = container.settings()
+    return create_app(
+        ApiServices(
+            query_view=container.query_view(),
+            run_view=container.run_view(),
+            health_view=container.health_view(),
+            public_read=settings.public_read,
+            cors_allowed_origins=settings.cors_allowed_origins,
+            allowed_hosts=settings.allowed_hosts or _hosts_answered(host),
+            trust_proxy=settings.trust_proxy,
+            trusted_proxies=settings.trusted_proxies,
+            version=__version__,
+        )
+    )
+
+
+def _hosts_answered(host: str) -> tuple[str, ...] | None:
+    """Return the loopback names when bound to loopback (no other can be meant, none rebound), else any."""
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if is_loopback:
+        return ("localhost", "127.0.0.1", "::1")
+    log.warning(
+        "every Host name is answered; set ALLOWED_HOSTS to the names this API is reached by",
+        extra={"action": "api.any_host"},
+    )
+    return None

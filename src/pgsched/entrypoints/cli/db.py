@@ -1,0 +1,51 @@
+"""``pgsched db``: migrate, print or look at the metadata database's schema."""
+
+from __future__ import annotations
+
+import click
+
+from pgsched.entrypoints.cli.output import emit, json_option
+
+
+@click.group()
+def group() -> None:
+    """Migrate or print the metadata database's schema."""
+
+
+@group.command("upgrade")
+@json_option
+def upgrade(as_json: bool) -> None:
+    """Apply the migrations that are missing; safe to repeat, and to run in several places at once."""
+    import asyncio
+
+    from pgsched.adapters.postgres import schema
+    from pgsched.entrypoints.container import metadata_conninfo
+
+    applied = asyncio.run(schema.upgrade(metadata_conninfo()))
+    if as_json:
+        emit({"applied": applied, "version": schema.EXPECTED}, as_json)
+        return
+    for version in applied:
+        click.echo(f"applied migration {version}")
+    click.echo(f"the schema is at version {schema.EXPECTED}{'' if applied else ' already'}")
+
+
+@group.command("schema")
+def print_schema() -> None:
+    """Print the whole schema as SQL: `pgsched db schema | psql` sets up an empty database too."""
+    from pgsched.adapters.postgres.schema import printed
+
+    click.echo(printed(), nl=False)
+
+
+@group.command("current")
+@json_option
+def current(as_json: bool) -> None:
+    """Show the version of the schema that is there and the one this program expects."""
+    import asyncio
+
+    from pgsched.adapters.postgres import schema
+    from pgsched.entrypoints.container import metadata_conninfo
+
+    version = asyncio.run(schema.current(metadata_conninfo()))
+    emit({"version": version, "expected": schema.EXPECTED}, as_json)

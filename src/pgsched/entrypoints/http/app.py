@@ -1,0 +1,82 @@
+"""The HTTP application, put together from the ports it reads through."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
+
+from litestar import Litestar
+
+from pgsched.domain.audience import anonymous
+from pgsched.entrypoints.http import description, front, health, problems, queries, runs
+from pgsched.entrypoints.http.edge import Edge
+from pgsched.entrypoints.http.origins import OriginPolicy
+from pgsched.entrypoints.http.pages import Pages
+from pgsched.entrypoints.http.peers import PeerPolicy
+
+if TYPE_CHECKING:
+    from pgsched.application.ports.views import HealthView, QueryView, RunView
+
+
+async def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiServices:
+    """What the HTTP entry point needs of the rest."""
+
+    #: queries as a dashboard sees them
+    query_view: QueryView
+    #: runs and results
+    run_view: RunView
+    #: whether this process can serve
+    health_view: HealthView
+    #: whether ``public`` queries are readable without a login
+    public_read: bool
+    #: origins as browsers send them, or ``*``
+    cors_allowed_origins: tuple[str, ...]
+    #: Host names answered, in small letters, IPv6 without brackets, ``*`` for any; None for any
+    allowed_hosts: tuple[str, ...] | None
+    #: whether forwarded headers count at all
+    trust_proxy: bool
+    #: networks of the proxies whose forwarded headers count
+    trusted_proxies: Sequence[IPv4Network | IPv6Network]
+    #: of pgsched, for the OpenAPI document
+    version: str
+    #: called once before the first request
+    open: Callable[[], Awaitable[None]] = _nothing
+    #: called once after the last request
+    close: Callable[[], Awaitable[None]] = _nothing
+
+
+def create_app(services: ApiServices) -> Litestar:
+    """Build the application; nothing is opened before its lifespan begins."""
+    audience = anonymous(public_read=services.public_read)
+    pages = Pages(services.version)
+    app = Litestar(
+        route_handlers=[
+            *front.routes(services.query_view, services.run_view, audience, pages),
+            *queries.routes(services.query_view, audience),
+            *runs.routes(services.run_view, audience),
+            *health.routes(services.health_view),
+        ],
+        exception_handlers={Exception: problems.handler},
+        openapi_config=description.configuration(services.version, pages.schema),
+        on_startup=[services.open],
+        on_shutdown=[services.close],
+        # the framework would configure the root logger and start a thread for it
+        logging_config=None,
+    )
+    description.complete(app)
+    proxies = tuple(services.trusted_proxies) if services.trust_proxy else ()
+    hosts = None if services.allowed_hosts is None else frozenset(services.allowed_hosts)
+    # In front of the router and of its own error handling, which middleware of the framework is not.
+    app.asgi_handler = Edge(
+        app.asgi_handler,
+        origins=OriginPolicy.of(services.cors_allowed_origins),
+        peers=PeerPolicy(proxies=proxies, hosts=hosts),
+    )
+    return app

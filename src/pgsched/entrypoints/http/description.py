@@ -1,0 +1,161 @@
+"""The OpenAPI 3.1 document: what operations say beyond their signatures, and the page that shows it.
+
+Handlers read their query parameters strictly by themselves (``parameters``), so what the document says of
+them stands here, exactly, instead of being guessed from types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from litestar.enums import MediaType
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPI,
+    OpenAPIFormat,
+    OpenAPIType,
+    Operation,
+    Parameter,
+    Reference,
+    Schema,
+)
+from litestar.params import Parameter as Described
+
+from pgsched.domain.runs import RunStatus
+from pgsched.entrypoints.http import problems
+from pgsched.entrypoints.http.formats import Format
+from pgsched.entrypoints.http.parameters import DEFAULT_ITEMS, MOST_ITEMS
+
+if TYPE_CHECKING:
+    from litestar import Litestar, Request
+    from litestar.router import Router
+
+Qid = Annotated[str, Described(description="The query's id or name.")]
+RunId = Annotated[str, Described(description="The run's id.")]
+
+#: shapes that are only ever answered: every property is there
+_WHOLE = ("Run", "RunWithResult", "RunList", "QueryCard", "QueryList", "TableDocument", "Ready", "Alive")
+
+_INSTANT = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME)
+_ID = Schema(type=OpenAPIType.INTEGER)
+_STATUSES = ["any", *(status.value for status in RunStatus)]
+
+_QUERY = {
+    "limit": (
+        Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=MOST_ITEMS, default=DEFAULT_ITEMS),
+        "Most items in the answer.",
+    ),
+    "offset": (Schema(type=OpenAPIType.INTEGER, minimum=0, default=0), "Items left out before the first."),
+    "start": (_INSTANT, "Only runs with scheduled_at at or after this RFC 3339 time."),
+    "end": (_INSTANT, "Only runs with scheduled_at before this RFC 3339 time."),
+    "before": (_ID, "A run's id: the page of runs just older than it."),
+    "after": (_ID, "A run's id: the page of runs just newer than it."),
+    "status": (Schema(type=OpenAPIType.STRING, enum=_STATUSES), "Only runs of this status."),
+    "include": (
+        Schema(type=OpenAPIType.STRING, enum=["result"]),
+        "With result each run has its result too.",
+    ),
+    "format": (
+        Schema(type=OpenAPIType.STRING, enum=list(Format), default=Format.TABLE.value),
+        "How the result is written; all but table answer the rows alone. Wins over the Accept header.",
+    ),
+}
+
+
+def _header(name: str, description: str) -> Parameter:
+    return Parameter(
+        name=name,
+        param_in="header",
+        description=description,
+        required=False,
+        schema=Schema(type=OpenAPIType.STRING),
+    )
+
+
+_IF_NONE_MATCH = _header("If-None-Match", "An ETag from before: 304 when nothing changed.")
+
+
+def operation(*names: str, tagged: bool = False) -> type[Operation]:
+    """Return the class of an operation that takes these query parameters, If-None-Match too if ``tagged``."""
+    taken = [
+        Parameter(
+            name=name, param_in="query", required=False, schema=_QUERY[name][0], description=_QUERY[name][1]
+        )
+        for name in names
+    ]
+    if tagged:
+        taken.append(_IF_NONE_MATCH)
+
+    @dataclass
+    class Described(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or []), *taken]
+
+    return Described
+
+
+_ERRORS = {
+    400: "The request is malformed (errors names the parameters at fault), or its Host is not answered.",
+    401: "The token is not valid.",
+    404: "There is no such thing, or the caller may not see it.",
+    406: "The format is not to be had.",
+    503: "The metadata database cannot be reached; Retry-After says when to try again.",
+}
+
+
+def answers(
+    shape: type | None, description: str, *statuses: int, tagged: bool = False
+) -> dict[int, ResponseSpec]:
+    """Describe the answers of an operation: a good one, and problems of these statuses, 400 and 401."""
+    specs = {200: ResponseSpec(shape, description=description, generate_examples=False)}
+    if tagged:
+        specs[304] = ResponseSpec(None, description="Not changed since the ETag given.")
+    for status in sorted({400, 401, *statuses}):
+        specs[status] = ResponseSpec(
+            problems.Problem,
+            description=_ERRORS[status],
+            media_type=problems.MEDIA_TYPE,
+            generate_examples=False,
+        )
+    return specs
+
+
+class _Page(OpenAPIRenderPlugin):
+    """The page at /schema: the document as plain HTML, with nothing from elsewhere."""
+
+    def __init__(self, render: Callable[[Mapping[str, Any]], bytes]) -> None:
+        super().__init__(path="/", media_type=MediaType.HTML)
+        self._render = render
+
+    def render(self, _: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """Return the page."""
+        return self._render(openapi_schema)
+
+    def receive_router(self, router: Router) -> None:
+        """Take out the framework's page for unknown paths below: they are problems like any other."""
+        router.routes = [route for route in router.routes if "{" not in route.path]
+
+
+def configuration(version: str, render: Callable[[Mapping[str, Any]], bytes]) -> OpenAPIConfig:
+    """Return how the document is made and where it is served."""
+    return OpenAPIConfig(
+        title="pgsched",
+        version=version,
+        description="Results of SQL that runs on a schedule against read-only Postgres sources.",
+        path="/schema",
+        components=Components(),
+        render_plugins=[_Page(render), JsonRenderPlugin(path="/openapi.json", media_type=MediaType.JSON)],
+    )
+
+
+def complete(app: Litestar) -> OpenAPI:
+    """Finish the document of an application: what is only ever answered has all its properties."""
+    document = app.openapi_schema
+    for name, schema in (document.components.schemas or {}).items():
+        if name in _WHOLE and not isinstance(schema, Reference) and schema.properties:
+            schema.required = list(schema.properties)
+    return document

@@ -1,0 +1,179 @@
+"""Connections kept between runs, the environment kept out, and a look at a source."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from source_fixtures import address_of, run, run_at, statement
+
+from pgsched.adapters.source.sources import PsycopgSources
+from pgsched.domain.errors import QueryFailed, SourceRefused
+
+PID = "select pg_backend_pid() pid"
+
+
+@pytest.fixture
+async def sources():
+    sources = PsycopgSources()
+    yield sources
+    await sources.close()
+
+
+async def pid(sources, source, **changes):
+    return (await run(sources, source, PID, **changes)).data[0]["pid"]
+
+
+async def test_a_clean_connection_serves_the_next_run(sources, source_db):
+    first = await pid(sources, source_db)
+    assert await pid(sources, source_db, application_name="pgsched:2/1") == first
+    two = await asyncio.gather(*(run(sources, source_db, PID + ", pg_sleep(0.1)") for _ in range(2)))
+    assert len({outcome.data[0]["pid"] for outcome in two}) == 2
+
+
+@pytest.mark.parametrize("sql", ["select 1/0", "select nope"])
+async def test_a_connection_is_closed_after_an_error(sources, source_db, sql):
+    first = await pid(sources, source_db)
+    with pytest.raises(QueryFailed):
+        await run(sources, source_db, sql)
+    assert await pid(sources, source_db) != first
+    assert source_db.execute("select count(*) from pg_stat_activity where pid = %s", [first]) == [(0,)]
+
+
+async def test_a_kept_connection_is_not_given_for_another_password(sources, source_db):
+    await pid(sources, source_db)
+    with pytest.raises(SourceRefused):
+        await run_at(sources, address_of(source_db, password="wrong"), statement("select 1"))
+
+
+async def test_a_kept_connection_that_died_is_replaced_unnoticed(sources, source_db):
+    first = await pid(sources, source_db)
+    source_db.execute("select pg_terminate_backend(%s, 2000)", [first])
+    assert await pid(sources, source_db) != first
+
+
+async def test_kept_connections_expire_and_close(source_db):
+    sources = PsycopgSources(kept_s=0.2)
+    await pid(sources, source_db)
+    count = "select count(*) from pg_stat_activity where usename = 'reader' and datname = current_database()"
+    assert source_db.execute(count) == [(1,)]
+    await asyncio.sleep(0.5)
+    assert source_db.execute(count) == [(0,)]
+    await pid(sources, source_db)
+    await sources.close()
+    await asyncio.sleep(0.2)
+    assert source_db.execute(count) == [(0,)]
+
+
+HOSTILE_PROGRAM = """
+import asyncio, json, sys
+from pgsched.adapters.source.sources import PsycopgSources
+from pgsched.application.ports.execution import SourceAddress, Statement
+from pgsched.domain.results import OnLimit
+
+async def main():
+    given = json.loads(sys.stdin.read())
+    sources = PsycopgSources()
+    wanted = Statement(sql="select current_user u, current_database() d, current_setting('geqo') g,"
+                       " current_setting('work_mem') w, current_setting('application_name') a",
+                       timezone="UTC", timeout_ms=5000, max_rows=10, max_bytes=10000,
+                       on_limit=OnLimit.ERROR, application_name="pgsched:1/1")
+    async with sources.execute(SourceAddress(**given), wanted) as stream:
+        print(b"".join([batch.data async for batch in stream]).decode())
+    await sources.close()
+    import os
+    assert os.environ["PGSERVICE"] == "elsewhere"
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("has_password", [True, False])
+def test_nothing_of_this_machine_leaks_into_a_connection(source_db, tmp_path, has_password):
+    (tmp_path / "service").write_text("[elsewhere]\nhost=203.0.113.1\ndbname=other\nuser=other\n")
+    (tmp_path / "pass").write_text(f"*:*:*:*:{source_db.password}\n")
+    (tmp_path / "pass").chmod(0o600)
+    home = tmp_path / ".postgresql"
+    home.mkdir()
+    for name in ("postgresql.crt", "postgresql.key", "root.crt", "root.crl"):
+        (home / name).write_text("no certificate")
+    hostile = {
+        "PGHOST": "203.0.113.1", "PGHOSTADDR": "203.0.113.1", "PGPORT": "1", "PGDATABASE": "other",
+        "PGUSER": "other", "PGPASSWORD": source_db.password, "PGPASSFILE": str(tmp_path / "pass"),
+        "PGSERVICE": "elsewhere", "PGSERVICEFILE": str(tmp_path / "service"), "PGREQUIREAUTH": "none",
+        "PGOPTIONS": "-c work_mem=64kB", "PGAPPNAME": "leak", "PGSSLMODE": "verify-full",
+        "PGSSLCERT": str(home / "postgresql.crt"), "PGSSLKEY": str(home / "postgresql.key"),
+        "PGSSLROOTCERT": str(home / "root.crt"), "PGSSLNEGOTIATION": "direct", "PGCHANNELBINDING": "require",
+        "PGTARGETSESSIONATTRS": "standby", "PGGSSENCMODE": "require", "PGCLIENTENCODING": "LATIN1",
+        "PGTZ": "Mars/Olympus", "PGDATESTYLE": "nonsense", "PGGEQO": "nonsense", "PGCONNECT_TIMEOUT": "x",
+        "PGLOADBALANCEHOSTS": "nonsense", "PGSSLMINPROTOCOLVERSION": "TLSv9", "PGREQUIREPEER": "nobody",
+        "PGMINPROTOCOLVERSION": "latest", "PGSSLCERTMODE": "require", "HOME": str(tmp_path),
+    }  # fmt: skip
+    address = address_of(source_db, **({} if has_password else {"password": None}))
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE_PROGRAM],
+        input=json.dumps(asdict(address)),
+        env={**os.environ, **hostile},
+        cwd=Path(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if has_password:
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {
+            "u": "reader",
+            "d": source_db.dbname,
+            "g": "on",
+            "w": "4MB",
+            "a": "pgsched:1/1",
+        }
+    else:
+        assert "SourceRefused" in done.stderr
+
+
+async def test_a_reader_is_reported_without_warnings(sources, source_db):
+    report = await sources.inspect(address_of(source_db))
+    assert (report.ok, report.warnings, report.error_code) == (True, (), None)
+    assert report.server_version.split(".")[0] == str(source_db.server.major)
+    assert 0 < report.latency_ms < 1000
+
+
+async def test_what_a_role_could_do_is_said_plainly(sources, source_db):
+    source_db.execute(
+        "create table t (id int); grant insert on t to reader; grant create on schema public to reader"
+    )
+    warnings = " ".join((await sources.inspect(address_of(source_db))).warnings)
+    assert "may write to tables" in warnings
+    assert "create objects in a schema" in warnings
+    source_db.execute("create role powerful login superuser password 'p'")
+    source_db.execute("create role filer login password 'p' in role pg_read_server_files, pg_write_all_data")
+    source_db.execute("create role owner login password 'p' bypassrls; alter table t owner to owner")
+    try:
+        found = {
+            role: " ".join(
+                (await sources.inspect(address_of(source_db, username=role, password="p"))).warnings
+            )
+            for role in ("powerful", "filer", "owner")
+        }
+    finally:
+        source_db.execute("alter table t owner to current_user")
+        source_db.execute("drop role powerful; drop role filer; drop role owner")
+    assert "superuser" in found["powerful"]
+    assert "pg_read_server_files, pg_write_all_data" in found["filer"]
+    assert "may write to tables" in found["filer"]
+    assert "owns tables" in found["owner"]
+    assert "bypass row security" in found["owner"]
+
+
+async def test_a_look_at_a_dead_source_says_what_failed(sources, source_db):
+    report = await sources.inspect(address_of(source_db, port=1))
+    assert (report.ok, report.error_code, report.latency_ms) == (False, "source_unreachable", None)
+    assert report.error_detail

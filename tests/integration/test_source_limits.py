@@ -1,0 +1,109 @@
+"""Row and byte limits, and what stands at the end of a result that hit one."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+from source_fixtures import address_of, run, run_at, statement
+
+from pgsched.adapters.source.sources import PsycopgSources
+from pgsched.domain.errors import LimitExceeded
+from pgsched.domain.results import OnLimit
+
+SERIES = "select g as n, repeat('x', 20) as t from generate_series(1, {count}) g"
+
+
+@pytest.fixture
+async def sources():
+    sources = PsycopgSources()
+    yield sources
+    await sources.close()
+
+
+@pytest.mark.parametrize("max_rows", [0, 1, 49, 50, 999, 1000, 1001, 2500])
+async def test_truncate_stores_the_first_rows_and_says_so(source_db, sources, max_rows):
+    outcome = await run(sources, source_db, SERIES.format(count=3000), max_rows=max_rows)
+    assert [row["n"] for row in outcome.data] == list(range(1, max_rows + 1))
+    assert (outcome.rows, outcome.truncated) == (max_rows, True)
+
+
+@pytest.mark.parametrize("on_limit", list(OnLimit))
+@pytest.mark.parametrize("count", [0, 1, 50, 1000, 1001])
+async def test_a_result_that_just_fits_is_whole(source_db, sources, on_limit, count):
+    outcome = await run(sources, source_db, SERIES.format(count=count), max_rows=count, on_limit=on_limit)
+    exact = await run(
+        sources, source_db, SERIES.format(count=count), max_bytes=outcome.bytes, on_limit=on_limit
+    )
+    for whole in (outcome, exact):
+        assert [row["n"] for row in whole.data] == list(range(1, count + 1))
+        assert not whole.truncated
+
+
+@pytest.mark.parametrize("short_by", [1, 40, 10_000])
+async def test_bytes_are_counted_as_stored(source_db, sources, short_by):
+    whole = await run(sources, source_db, SERIES.format(count=3000))
+    cut = await run(sources, source_db, SERIES.format(count=3000), max_bytes=whole.bytes - short_by)
+    assert cut.truncated
+    assert whole.bytes - short_by - 40 < cut.bytes <= whole.bytes - short_by
+    assert [row["n"] for row in cut.data] == list(range(1, cut.rows + 1))
+
+
+async def test_a_first_row_too_large_leaves_no_rows(source_db, sources):
+    outcome = await run(sources, source_db, "select repeat('x', 1000) t", max_bytes=500)
+    assert (outcome.rows, outcome.bytes, outcome.truncated, outcome.data) == (0, 0, True, [])
+
+
+async def test_what_was_cut_off_leaves_no_trace_in_the_schema(source_db, sources):
+    sql = "select case when g < 5 then g end n, case when g = 5 then float8 'NaN' else 1 end f" \
+          " from generate_series(1, 5) g"  # fmt: skip
+    whole = await run(sources, source_db, sql)
+    assert (whole.fields[0]["extDtype"], whole.fields[1]["nonFinite"]) == ("Int64", 1)
+    for limits in ({"max_rows": 4}, {"max_bytes": whole.bytes - 1}):
+        cut = await run(sources, source_db, sql, **limits)
+        assert cut.rows == 4
+        assert "extDtype" not in cut.fields[0]
+        assert "nonFinite" not in cut.fields[1]
+
+
+@pytest.mark.parametrize("limits", [{"max_rows": 10}, {"max_bytes": 100}])
+async def test_error_stores_nothing_and_the_next_run_goes_on(source_db, sources, limits):
+    with pytest.raises(LimitExceeded) as caught:
+        await run(sources, source_db, SERIES.format(count=3000), on_limit=OnLimit.ERROR, **limits)
+    assert str(*limits.values()) in caught.value.detail
+    assert (await run(sources, source_db, "select 1 a")).data == [{"a": 1}]
+
+
+async def test_a_sample_is_uniform_ordered_and_within_both_limits(source_db, sources):
+    picked = [0] * 10
+    for _ in range(30):
+        outcome = await run(
+            sources, source_db, SERIES.format(count=5000), max_rows=200, on_limit=OnLimit.SAMPLE
+        )
+        numbers = [row["n"] for row in outcome.data]
+        assert numbers == sorted(set(numbers))
+        assert (len(numbers), outcome.truncated) == (200, True)
+        for number in numbers:
+            picked[(number - 1) // 500] += 1
+    # 6000 picks into ten tenths: 600 each, standard deviation 23
+    assert all(450 < count < 750 for count in picked)
+    small = await run(sources, source_db, SERIES.format(count=5000), max_bytes=4000, on_limit=OnLimit.SAMPLE)
+    assert 2000 < small.bytes <= 4000
+    assert small.truncated
+
+
+async def test_memory_does_not_grow_with_the_result(source_db, sources):
+    wide = statement(
+        "select repeat('y', 100000) t from generate_series(1, 3000) g", max_rows=10_000, max_bytes=1 << 30
+    )
+    # what one pass needs, then ten times as much
+    await run_at(sources, address_of(source_db), statement("select repeat('y', 100000) t", max_rows=10))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows = 0
+    async with sources.execute(address_of(source_db), wide) as stream:
+        async for batch in stream:
+            assert len(batch.data) < 8 << 20
+            rows += batch.rows
+    assert rows == 3000
+    # 300 MB went by
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000

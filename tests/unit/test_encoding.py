@@ -1,0 +1,227 @@
+"""Postgres's text forms, written as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgsched.adapters.source.arrays import encode_arrays
+from pgsched.adapters.source.encoding import ColumnWriter, RowEncoder
+from pgsched.adapters.source.json_values import float_json, integer_json, json_fragments
+from pgsched.adapters.source.timestamps import UtcClock, plain_timestamp
+from pgsched.domain.results import ColumnType, Kind
+
+texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
+
+
+def column(kind: Kind, **changes: object) -> ColumnType:
+    return ColumnType(oid=0, name="", kind=kind, **changes)
+
+
+def written(kind: Kind, values: list[bytes | None], **changes: object) -> list[object]:
+    before, fragments, after = ColumnWriter(column(kind, **changes)).write(values)
+    return [json.loads(before + fragment + after) for fragment in fragments]
+
+
+@given(st.lists(st.none() | texts))
+def test_texts_and_nulls_come_back(values):
+    sent = [None if value is None else value.encode() for value in values]
+    assert written(Kind.TEXT, sent) == values
+
+
+@given(st.lists(st.none() | st.floats()))
+def test_floats_come_back_or_are_null(values):
+    def postgres(value: float) -> bytes:
+        if math.isnan(value):
+            return b"NaN"
+        if math.isinf(value):
+            return b"Infinity" if value > 0 else b"-Infinity"
+        text = repr(value).removesuffix(".0")
+        return text.encode()
+
+    expected = [None if value is None or not math.isfinite(value) else value for value in values]
+    assert written(Kind.FLOAT, [None if v is None else postgres(v) for v in values]) == expected
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_float_json_is_never_taken_for_an_integer(value):
+    text = float_json(repr(value).removesuffix(".0").encode())
+    assert isinstance(json.loads(text), float)
+    # what jsonb makes of it, written out, still has a fraction
+    assert "." in format(Decimal(text.decode()), "f")
+
+
+@given(st.integers())
+def test_integers_beyond_64_bits_get_a_fraction(value):
+    text = integer_json(str(value).encode())
+    assert text.endswith(b".0") == (not -(2**63) <= value < 2**64)
+    assert int(Decimal(text.decode())) == value
+
+
+def test_integers_of_many_digits_are_no_fault():
+    assert integer_json(b"9" * 5000) == b"9" * 5000 + b".0"
+    assert integer_json(b"-" + b"9" * 5000) == b"-" + b"9" * 5000 + b".0"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def no_nul(value: object) -> bool:
+    return "\\u0000" not in json.dumps(value)
+
+
+@given(st.lists(json_values.filter(no_nul), min_size=1, max_size=4), st.booleans())
+def test_json_values_keep_their_value(values, ascii_only):
+    fragments = json_fragments([json.dumps(value, ensure_ascii=ascii_only).encode() for value in values])
+    assert [json.loads(fragment) for fragment in fragments] == values
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [
+        (rb'"\u0000"', False),
+        (rb'{"\u0000": 1}', False),
+        (rb'"\\u0000"', True),
+        (rb'"\\\u0000"', False),
+        (rb'"\ud83d\ude00"', True),
+        (rb'"\ud83d"', False),
+        (rb'"\ude00"', False),
+        (rb'"\ud83dx\ude00"', False),
+        (rb'"\ud83d\ud83d\ude00"', False),
+        (b"1e131071", True),
+        (b"1e131072", False),
+        (b"1e-16383", True),
+        (b"1e-16384", False),
+        (b"1e99999999999999999999", False),
+        (b"0." + b"1" * 16384, False),
+        (b"[" * 256 + b"]" * 256, True),
+        (b"[" * 257 + b"]" * 257, False),
+        (b'"' + b"[" * 1000 + b'"', True),
+        (b"[" + b"[]," * 1000 + b"[]]", True),
+    ],
+)
+def test_json_that_cannot_be_stored_is_kept_as_text(value, is_kept):
+    (fragment,) = json_fragments([value])
+    if is_kept:
+        assert json.loads(fragment) == json.loads(value)
+    else:
+        assert json.loads(fragment) == value.decode()
+
+
+def test_json_numbers_beyond_64_bits_are_written_out():
+    value = (
+        rb'[18446744073709551616, 1e20, -1E+20, 1.5e3, 123456789012345678901, "1e20", "12345678901234567890"]'
+    )
+    assert json_fragments([value]) == [
+        b"[18446744073709551616.0, 100000000000000000000.0, -100000000000000000000.0, 1.5e3, "
+        b'123456789012345678901.0, "1e20", "12345678901234567890"]'
+    ]
+
+
+nested = st.recursive(st.none() | texts, lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=8)
+
+
+def array_text(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, list):
+        return "{" + ",".join(map(array_text, value)) + "}"
+    text = str(value)
+    if text and text != "NULL" and text.isalnum() and text.isascii():
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@given(st.lists(st.lists(nested, max_size=4), max_size=4))
+def test_arrays_of_text_come_back(values):
+    sent = [array_text(value).encode() for value in values]
+    assert written(Kind.ARRAY, sent, element=Kind.TEXT) == values
+
+
+def test_arrays_lose_their_bounds_only():
+    assert written(Kind.ARRAY, [b"[2:3]={1,NULL}", b"[0:0][1:2]={{1,2}}", b"{}"], element=Kind.INTEGER) == [
+        [1, None],
+        [[1, 2]],
+        [],
+    ]
+    assert written(Kind.ARRAY, [b"[0:1]={NaN,1.50}"], element=Kind.NUMERIC) == [[None, 1.5]]
+    assert written(Kind.ARRAY, [b"{(1,1),(0,0);(2,2),(0,0)}"], delimiter=";") == [
+        ["(1,1),(0,0)", "(2,2),(0,0)"]
+    ]
+    assert encode_arrays([], ",", lambda flat: [b"" for _ in flat]) == []
+
+
+moments = st.datetimes(
+    datetime(2, 1, 1), datetime(9998, 12, 31),
+    timezones=st.timedeltas(timedelta(hours=-15), timedelta(hours=15)).map(
+        lambda offset: timezone(timedelta(seconds=offset // timedelta(seconds=1)))
+    ),
+)  # fmt: skip
+
+
+def postgres_text(moment: datetime) -> bytes:
+    text = moment.replace(tzinfo=None).isoformat(" ")
+    if "." in text:
+        text = text.rstrip("0")
+    offset = moment.utcoffset()
+    if offset is not None:
+        seconds = abs(int(offset.total_seconds()))
+        parts = [seconds // 3600, seconds // 60 % 60, seconds % 60]
+        while len(parts) > 1 and not parts[-1]:
+            parts.pop()
+        text += ("-" if offset < timedelta(0) else "+") + ":".join(f"{part:02d}" for part in parts)
+    return text.encode()
+
+
+@given(st.lists(moments))
+def test_timestamps_with_time_zone_are_moved_to_utc(values):
+    clock = UtcClock()
+    for value in values:
+        iso = value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+        # the second time from memory
+        for _ in range(2):
+            assert clock.write(postgres_text(value)) == f"{iso}Z".encode()
+
+
+@given(st.datetimes())
+def test_timestamps_without_time_zone_keep_their_microseconds(value):
+    iso = value.isoformat(timespec="microseconds").encode()
+    assert plain_timestamp(postgres_text(value)) == iso
+
+
+@pytest.mark.parametrize(
+    "text", ["infinity", "-infinity", "0044-03-15 12:00:00{} BC", "10000-01-01 00:00:00{}",
+             "12345-01-01 00:00:00.5{}", "294276-12-31 23:59:59.999999{}"]
+)  # fmt: skip
+def test_timestamps_without_an_iso_form_are_left_alone(text):
+    assert plain_timestamp(text.format("").encode()) is None
+    for zone in ("+00", "-05", "+05:30", "-00:01:15"):
+        assert UtcClock().write(text.format(zone).encode()) is None
+    assert UtcClock().write(b"9999-12-31 23:59:59-05") is None
+    assert UtcClock().write(b"0001-01-01 00:00:00+05:30") is None
+
+
+@given(
+    st.lists(texts, max_size=4, unique=True),
+    st.integers(0, 5),
+    st.data(),
+)
+def test_rows_come_back_whole_and_one_by_one(names, rows, data):
+    columns = [data.draw(st.lists(st.none() | texts, min_size=rows, max_size=rows)) for _ in names]
+    sent = [[None if value is None else value.encode() for value in values] for values in columns]
+    encoder = RowEncoder(names, [column(Kind.TEXT)] * len(names))
+    expected = (
+        [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else [{}] * rows
+    )
+    assert json.loads(b"[%b]" % encoder.encode(sent, rows)) == expected
+    assert b",".join(encoder.encode_each(sent, rows)) == encoder.encode(sent, rows)
