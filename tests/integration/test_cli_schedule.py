@@ -160,12 +160,13 @@ def test_a_process_prints_the_instants() -> None:
 
 
 def test_lines_are_answered_in_order() -> None:
+    start = "2026-01-01T00:00:00Z"
     asked = [
-        {"type": "cron", "expr": "0 0 * * *", "timezone": "UTC", "after": "2026-01-01T00:00:00Z", "n": 1},
-        {"type": "cron", "expr": "nonsense", "timezone": "UTC", "after": "2026-01-01T00:00:00Z", "n": 1},
-        {"type": "interval", "expr": "PT1H", "timezone": "Asia/Kolkata", "after": "2026-01-01T00:00:00Z", "n": 2},
-        {"type": "interval", "expr": "P1D", "after": "2026-01-01T00:00:00Z", "anchor": "2026-02-01T00:00Z", "n": 1},
-    ]  # fmt: skip
+        {"type": "cron", "expr": "0 0 * * *", "timezone": "UTC", "after": start, "n": 1},
+        {"type": "cron", "expr": "nonsense", "timezone": "UTC", "after": start, "n": 1},
+        {"type": "interval", "expr": "PT1H", "timezone": "Asia/Kolkata", "after": start, "n": 2},
+        {"type": "interval", "expr": "P1D", "after": start, "anchor": "2026-02-01T00:00Z", "n": 1},
+    ]
     first, second, third, fourth = answers(*asked)
     assert first == {"next": ["2026-01-02T00:00:00+00:00"]}
     assert second["error"]["code"] == "bad_schedule"

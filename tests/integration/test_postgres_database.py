@@ -33,7 +33,8 @@ async def one(database: Database, statement: str):
 def terminate(fixture) -> int:
     """End every connection to the database, as a restart of the server would."""
     [(count,)] = fixture.server.execute(
-        "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where datname = %s", [fixture.dbname]
+        "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where datname = %s",
+        [fixture.dbname],
     )
     return count
 

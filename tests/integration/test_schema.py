@@ -108,9 +108,9 @@ def test_printed_schema_leaves_a_database_that_is_not_empty_alone(empty_database
     done = psql(empty_database, schema.printed())
     assert done.returncode != 0
     assert 'relation "worker" already exists' in done.stderr
-    assert empty_database.execute("select relname from pg_class where relnamespace = 'public'::regnamespace") == [
-        ("worker",)
-    ]
+    assert empty_database.execute(
+        "select relname from pg_class where relnamespace = 'public'::regnamespace"
+    ) == [("worker",)]
 
 
 async def test_two_upgrades_at_once_apply_each_step_once(any_database):
@@ -191,5 +191,7 @@ async def test_steps_come_with_a_wheel(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1]); from pgsched.adapters.postgres import schema;"
         "assert sys.argv[1] in schema.__file__; print(len(schema.migrations()))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(archive)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(archive)], capture_output=True, text=True, check=True
+    )
     assert int(done.stdout) == schema.EXPECTED

@@ -27,6 +27,7 @@ PLAIN_ZONES = [
 ]
 #: half-hour changes, changes at midnight, a skipped day, two hours at once
 ODD_ZONES = [
+    "Africa/Casablanca",
     "Australia/Lord_Howe",
     "Asia/Tehran",
     "America/Sao_Paulo",

@@ -76,8 +76,8 @@ class Schedule:
             )
         zone_named(timezone)
         if anchor is not None:
-            anchor = anchor.astimezone(UTC).replace(microsecond=0)
-            if not CALENDAR_START <= anchor < CALENDAR_END:
+            anchor = _utc(anchor).replace(microsecond=0)
+            if type == ScheduleType.INTERVAL and not CALENDAR_START <= anchor < CALENDAR_END:
                 raise _bad("start_at", f"{anchor:%Y-%m-%d} is outside the calendar, the years 1 to 9999")
         # a first look at the grammar, so that its faults come before a missing anchor's
         parsed = parse_cron(expr) if type == ScheduleType.CRON else Duration.parse(expr)

@@ -64,8 +64,12 @@ class _Reader:
 
 def _cursor(connection: AsyncConnection[Any]) -> AsyncCursor[_Row]:
     cursor = connection.cursor(row_factory=dict_row)
-    set_json_loads(bytes, context=cursor)
+    set_json_loads(_as_stored, context=cursor)
     return cursor
+
+
+def _as_stored(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
 
 
 class PostgresQueryView(_Reader):

@@ -62,7 +62,7 @@ class PsycopgSources:
         else:
             await session.abandon()
 
-    async def inspect(self, address: SourceAddress) -> SourceReport:
+    async def inspect(self, address: SourceAddress, *, allow_metadata: bool = False) -> SourceReport:
         """Look a source over; what fails is in the report."""
         try:
             session = Session(await connect(address, self._root))
@@ -71,7 +71,8 @@ class PsycopgSources:
         try:
             async with asyncio.timeout(_INSPECT_TIMEOUT_MS / 1000):
                 await self._look(session)
-                _refuse_metadata(session)
+                if not allow_metadata:
+                    _refuse_metadata(session)
                 return await report(session, address, timeout_ms=_INSPECT_TIMEOUT_MS)
         except TimeoutError:
             fault: PgschedError = SourceUnreachable(

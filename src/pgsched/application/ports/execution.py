@@ -122,8 +122,11 @@ class QuerySource(Protocol):
         """
         ...
 
-    async def inspect(self, address: SourceAddress) -> SourceReport:
-        """Connect, look the role and server over, and report; a failure is in the report, not raised."""
+    async def inspect(self, address: SourceAddress, *, allow_metadata: bool = False) -> SourceReport:
+        """Connect, look the role and server over, and report; a failure is in the report, not raised.
+
+        pgsched's own metadata database is a failure unless ``allow_metadata``.
+        """
         ...
 
     async def close(self) -> None:

@@ -113,13 +113,20 @@ async def run(
         await stop.wait()
         server.should_exit = True
 
-    async with app.lifespan():
-        waiting = asyncio.create_task(stopping())
-        try:
-            await server.serve(sockets=[sock])
-        finally:
-            waiting.cancel()
-            sock.close()
+    try:
+        async with app.lifespan():
+            waiting = asyncio.create_task(stopping())
+            try:
+                await server.serve(sockets=[sock])
+            finally:
+                waiting.cancel()
+    except BaseExceptionGroup as group:
+        # the framework's task group wraps what opening raised
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
+    finally:
+        sock.close()
 
 
 def serve(
