@@ -47,7 +47,10 @@ class AddSource:
         if password is not None:
             new = replace(new, password=self._vault.seal(password, new.binding))
         source = await self._sources.add(new)
-        return AddedSource(source=source, report=await self._at_source.inspect(address_of(source, password)))
+        report = await self._at_source.inspect(
+            address_of(source, password), allow_metadata=source.allow_metadata
+        )
+        return AddedSource(source=source, report=report)
 
 
 class InspectSource:
@@ -72,7 +75,9 @@ class InspectSource:
             raise
         except (CannotOpen, KeyFault) as error:
             return SourceReport(ok=False, error_code=error.code, error_detail=error.detail)
-        return await self._at_source.inspect(address_of(source, password))
+        return await self._at_source.inspect(
+            address_of(source, password), allow_metadata=source.allow_metadata
+        )
 
 
 async def open_password(vault: PasswordVault, source: DataSource) -> str | None:
