@@ -1,4 +1,4 @@
-"""The schema: applied step by step, printed whole, alike in both ways, on every version of Postgres there is."""
+"""The schema: applied step by step, printed whole, alike both ways, on every version of Postgres there is."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def catalog_of(database) -> dict[str, list[tuple]]:
 
 
 def way_in(database) -> str:
-    """The database's conninfo for programs of Postgres 15, which do not know every option of today's libpq."""
+    """The database's conninfo for programs of Postgres 15, which lack some of today's options."""
     options = psycopg.conninfo.conninfo_to_dict(database.conninfo)
     return psycopg.conninfo.make_conninfo(**{k: v for k, v in options.items() if k != "require_auth"})
 
@@ -120,7 +120,7 @@ async def test_two_upgrades_at_once_apply_each_step_once(any_database):
         await blocker.execute("select pg_advisory_xact_lock(%s)", [schema._LOCK])
         upgrades = [asyncio.create_task(schema.upgrade(any_database.conninfo)) for _ in range(3)]
         waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-        while any_database.execute(waiting) != [(3,)]:
+        while any_database.execute(waiting) != [(3,)]:  # noqa: ASYNC110 (another process's event)
             await asyncio.sleep(0.01)
         await blocker.commit()
         applied = await asyncio.gather(*upgrades)
@@ -146,7 +146,9 @@ async def test_role_without_rights_is_told_what_to_do(pg_server):
     with fresh_database(pg_server, purpose="foreign") as database:
         pg_server.execute(f"alter database {database.dbname} owner to {pg_server.user}")
         pg_server.execute(f"grant connect on database {database.dbname} to public")
-        with pytest.raises(DatabaseFault, match="permission denied for schema public.*owner of the database"):
+        with pytest.raises(
+            DatabaseFault, match=r"permission denied for schema public.*owner of the database"
+        ):
             await schema.upgrade(database.conninfo)
 
 
@@ -174,7 +176,7 @@ async def test_tables_are_those_of_the_database(any_database):
         assert declared == columns[table.name], table.name
 
 
-async def test_steps_come_with_a_wheel(tmp_path):
+def test_steps_come_with_a_wheel(tmp_path):
     """What is imported from a zip has no folder of its own: the steps are read as package data."""
     import sys
     import zipfile

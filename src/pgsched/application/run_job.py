@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pgsched.application.ports.execution import QuerySource, SqlGuard, Statement
 from pgsched.application.ports.repositories import Claim, RunQueue
 from pgsched.application.ports.secrets import PasswordVault
 from pgsched.application.sources import address_of, open_password
-from pgsched.domain.errors import DatabaseFault, LeaseLost, PgschedError, SqlNotAllowed
-from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Run, Success, retry_delay
+from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, LeaseLost, PgschedError, SqlNotAllowed
+from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Hold, Run, Success, retry_delay
 
 log = logging.getLogger(__name__)
+
+#: seconds between two tries to record an outcome while the database is away
+RECORD_AGAIN_S = 0.5
+
+_T = TypeVar("_T")
 
 
 class RunJob:
@@ -31,11 +38,11 @@ class RunJob:
 
         Raises:
             LeaseLost: another worker holds the run by now; nothing was recorded.
-            DatabaseUnavailable: the outcome could not be recorded.
+            DatabaseFault: the schema is another, or a right is missing; nothing was recorded.
         """
         try:
             success = await self._execute(claim)
-            run = await self._queue.succeed(claim.hold, success)
+            run = await _recorded(lambda: self._queue.succeed(claim.hold, success))
         except (LeaseLost, DatabaseFault):
             raise
         except PgschedError as error:
@@ -79,7 +86,7 @@ class RunJob:
                 # Beyond what one document may hold, rows leave memory as chunks.
                 if held_bytes > CHUNK_ABOVE_BYTES or chunks:
                     for rows in held:
-                        await self._queue.stage(claim.hold, chunks, rows)
+                        await self._stage(claim.hold, chunks, rows)
                         chunks += 1
                     held, held_bytes = [], 0
         return Success(
@@ -90,6 +97,9 @@ class RunJob:
             data=b",".join(held),
             chunks=chunks,
         )
+
+    async def _stage(self, hold: Hold, seq: int, rows: bytes) -> None:
+        await _recorded(lambda: self._queue.stage(hold, seq, rows))
 
     async def _fail(self, claim: Claim, failure: Failure) -> Run:
         delay = None
@@ -107,7 +117,20 @@ class RunJob:
             "" if delay is None else f", tried again in {delay:.0f} s",
             extra={"action": "run.failed", "error_code": failure.code, **_ids(claim)},
         )
-        return await self._queue.fail(claim.hold, failure, retry_in_s=delay)
+        return await _recorded(lambda: self._queue.fail(claim.hold, failure, retry_in_s=delay))
+
+
+async def _recorded(record: Callable[[], Awaitable[_T]]) -> _T:
+    """Record, again and again while the metadata database is away: a result is not thrown away for that.
+
+    It ends with the lease: the worker cancels a run that it cannot renew. A try whose answer was lost may have
+    landed; the next one then raises LeaseLost, and nothing is there twice.
+    """
+    while True:
+        try:
+            return await record()
+        except DatabaseUnavailable:
+            await asyncio.sleep(RECORD_AGAIN_S)
 
 
 def _ids(claim: Claim) -> dict[str, int]:

@@ -42,6 +42,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 class PgschedError(Exception):
@@ -75,7 +76,7 @@ class InvalidInput(PgschedError):
         self.faults = tuple(faults)
 
     @classmethod
-    def of(cls, *faults: FieldFault) -> InvalidInput:
+    def of(cls, *faults: FieldFault) -> Self:
         """Build the error whose detail is the faults, read out."""
         return cls("; ".join(f"{fault.field}: {fault.message}" for fault in faults), faults)
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+#: wait before another look at an instant that has come and that somebody else is planning just now
+OVERDUE = timedelta(milliseconds=20)
 
 
 class APSchedulerAlarms:
@@ -39,10 +42,11 @@ class APSchedulerAlarms:
         wall = datetime.now(UTC)  # noqa: TID251 (APScheduler waits by this machine's clock)
         for instant in instants:
             if instant not in self._armed:
+                wait = instant - now if instant > now else OVERDUE
                 job = self._scheduler.add_job(
                     self._fire,
                     "date",
-                    run_date=wall + (instant - now),
+                    run_date=wall + wait,
                     args=[instant],
                     id=str(instant.timestamp()),
                 )
