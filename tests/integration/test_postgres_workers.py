@@ -31,6 +31,12 @@ async def opened(fixture, **options):
         await database.close()
 
 
+@asynccontextmanager
+async def enlisted(fixture):
+    async with opened(fixture) as database, PostgresWorkers(database).enlist(INFO) as attendance:
+        yield attendance
+
+
 def lock_is_free(fixture, worker_id: int) -> bool:
     """Whether anybody could take the worker's lock: what tells others that it is gone."""
     [(free,)] = fixture.execute(f"select pg_try_advisory_xact_lock({WORKER_LOCK_CLASS}, {worker_id})")
@@ -80,7 +86,8 @@ from pgsched.application.ports.repositories import WorkerInfo
 async def main():
     database = Database(sys.stdin.readline().strip(), application_name="test")
     await database.open()
-    async with PostgresWorkers(database).enlist(WorkerInfo(host="h", pid=1, version="0", concurrency=1)) as at:
+    info = WorkerInfo(host="h", pid=1, version="0", concurrency=1)
+    async with PostgresWorkers(database).enlist(info) as at:
         print(at.worker_id, flush=True)
         await at.hint(60)
 
@@ -89,7 +96,7 @@ asyncio.run(main())
 
 
 async def test_killed_worker_is_noticed_at_once(database):
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 (two pipes, one line each)
         [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
@@ -110,51 +117,47 @@ async def test_killed_worker_is_noticed_at_once(database):
 
 
 async def test_hint_comes_at_commit_and_not_before(database):
-    async with opened(database) as opened_database:
-        async with PostgresWorkers(opened_database).enlist(INFO) as attendance:
-            assert await attendance.hint(0.1) is False
-            async with await psycopg.AsyncConnection.connect(database.conninfo) as connection:
-                await connection.execute("notify pgsched")
-                assert await attendance.hint(0.2) is False
-                await connection.commit()
-            before = time.monotonic()
-            assert await attendance.hint(10) is True
-            assert time.monotonic() - before < 1
-            assert await attendance.hint(0.1) is False
+    async with enlisted(database) as attendance:
+        assert await attendance.hint(0.1) is False
+        async with await psycopg.AsyncConnection.connect(database.conninfo) as connection:
+            await connection.execute("notify pgsched")
+            assert await attendance.hint(0.2) is False
+            await connection.commit()
+        before = time.monotonic()
+        assert await attendance.hint(10) is True
+        assert time.monotonic() - before < 1
+        assert await attendance.hint(0.1) is False
 
 
 async def test_broken_connection_is_made_anew_with_its_lock_and_counts_as_a_hint(database):
-    async with opened(database) as opened_database:
-        async with PostgresWorkers(opened_database).enlist(INFO) as attendance:
-            waiting = asyncio.create_task(attendance.hint(30))
-            await asyncio.sleep(0.1)
-            end_backend(database, backend_of(database, attendance.worker_id))
-            assert await asyncio.wait_for(waiting, 5) is True
-            assert not lock_is_free(database, attendance.worker_id)
-            assert database.execute("select count(*) from worker") == [(1,)]
-            database.execute("notify pgsched")
-            assert await attendance.hint(5) is True
+    async with enlisted(database) as attendance:
+        waiting = asyncio.create_task(attendance.hint(30))
+        await asyncio.sleep(0.1)
+        end_backend(database, backend_of(database, attendance.worker_id))
+        assert await asyncio.wait_for(waiting, 5) is True
+        assert not lock_is_free(database, attendance.worker_id)
+        assert database.execute("select count(*) from worker") == [(1,)]
+        database.execute("notify pgsched")
+        assert await attendance.hint(5) is True
 
 
 async def test_lock_held_by_the_workers_own_former_connection_is_taken_over(database):
     """A connection cut on the worker's side may live on at the server for a while."""
-    async with opened(database) as opened_database:
-        async with PostgresWorkers(opened_database).enlist(INFO) as attendance:
-            former, kept_alive = backend_of(database, attendance.worker_id), attendance._connection
-            attendance._connection = None
-            before = time.monotonic()
-            assert await attendance.hint(30) is True
-            assert time.monotonic() - before < 2
-            assert backend_of(database, attendance.worker_id) != former
-            await kept_alive.close()
+    async with enlisted(database) as attendance:
+        former, kept_alive = backend_of(database, attendance.worker_id), attendance._connection
+        attendance._connection = None
+        before = time.monotonic()
+        assert await attendance.hint(30) is True
+        assert time.monotonic() - before < 2
+        assert backend_of(database, attendance.worker_id) != former
+        await kept_alive.close()
 
 
 async def test_beat_shows_in_the_row(database):
-    async with opened(database) as opened_database:
-        async with PostgresWorkers(opened_database).enlist(INFO) as attendance:
-            database.execute("update worker set seen_at = seen_at - interval '1 hour'")
-            await attendance.beat()
-            assert database.execute("select clock_timestamp() - seen_at < '1 min' from worker") == [(True,)]
+    async with enlisted(database) as attendance:
+        database.execute("update worker set seen_at = seen_at - interval '1 hour'")
+        await attendance.beat()
+        assert database.execute("select clock_timestamp() - seen_at < '1 min' from worker") == [(True,)]
 
 
 async def test_worker_without_a_session_lock_counts_by_its_last_sign_of_life(database):

@@ -123,8 +123,8 @@ class RunJob:
 async def _recorded(record: Callable[[], Awaitable[_T]]) -> _T:
     """Record, again and again while the metadata database is away: a result is not thrown away for that.
 
-    It ends with the lease: the worker cancels a run that it cannot renew. A try whose answer was lost may have
-    landed; the next one then raises LeaseLost, and nothing is there twice.
+    It ends with the lease: the worker cancels a run that it cannot renew. A try whose answer was lost may
+    have landed; the next one then raises LeaseLost, and nothing is there twice.
     """
     while True:
         try:

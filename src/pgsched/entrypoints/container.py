@@ -18,7 +18,7 @@ from dependency_injector import containers, providers
 
 from pgsched import config
 from pgsched.config import Settings
-from pgsched.domain.errors import DatabaseUnavailable, SettingFault
+from pgsched.domain.errors import SettingFault
 
 if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
@@ -65,8 +65,6 @@ def metadata_conninfo(settings: Settings | None = None) -> str:
 
 def _database(settings: Settings, service: str, pool_size: int) -> Database:
     from pgsched.adapters.postgres.database import Database
-    from pgsched.application.accounts import AddAccount
-    from pgsched.application.jobs import AddJob
 
     return Database(
         metadata_conninfo(settings), application_name=settings.app_name_for(service), max_size=pool_size
@@ -175,25 +173,9 @@ def _guard() -> SqlGuard:
 def _at_source(database: Database, closers: list[Close]) -> QuerySource:
     from pgsched.adapters.source.sources import PsycopgSources
 
-    at_source = PsycopgSources(metadata_identity=_identity_of(database))
+    at_source = PsycopgSources(metadata_identity=database.identity)
     closers.append(at_source.close)
     return at_source
-
-
-def _identity_of(database: Database) -> Callable[[], Awaitable[tuple[str, str]]]:
-    """Tell the metadata database from every source: its server's start time and its name."""
-
-    async def identity() -> tuple[str, str]:
-        async with database.connection() as connection:
-            cursor = await connection.execute(
-                "select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"
-            )
-            row = await cursor.fetchone()
-        if row is None:
-            raise DatabaseUnavailable("the metadata database did not say who it is")
-        return str(row[0]), str(row[1])
-
-    return identity
 
 
 def _alarms() -> Alarms:

@@ -41,6 +41,9 @@ select set_config('TimeZone', 'UTC', false),
        set_config('lock_timeout', '{LOCK_TIMEOUT_MS}', false),
        set_config('idle_in_transaction_session_timeout', '60000', false)"""
 
+_IDENTITY: Final = """
+select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"""
+
 Connection = AsyncConnection[Any]
 
 
@@ -154,6 +157,19 @@ class Database:
                 raise unavailable(reason_of(error)) from None
             raise
         return connection
+
+    async def identity(self) -> tuple[str, str]:
+        """Return what tells this database from every other: its server's start and its name.
+
+        The start in microseconds since 1970, as digits. Any role may read it, so a source that leads here can
+        be told by it whatever host name was written.
+
+        Raises as ``connection`` does.
+        """
+        async with self.connection() as connection:
+            row = await (await connection.execute(_IDENTITY)).fetchone()
+        assert row is not None
+        return str(row[0]), str(row[1])
 
     def _options(self) -> dict[str, Any]:
         given = conninfo_to_dict(self._conninfo)

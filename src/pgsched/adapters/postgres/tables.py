@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -16,10 +27,14 @@ def _column(name: str, type_: TypeEngine[Any], *, null: bool = False, key: bool 
     return Column(name, type_, nullable=null, primary_key=key, autoincrement=False)
 
 
+def _id() -> Column[Any]:
+    return Column("id", BigInteger(), Identity(always=True), primary_key=True)
+
+
 data_source = Table(
     "data_source",
     metadata,
-    _column("id", BigInteger(), key=True),
+    _id(),
     _column("name", Text()),
     _column("host", Text()),
     _column("port", Integer()),
@@ -40,7 +55,7 @@ data_source = Table(
 query_job = Table(
     "query_job",
     metadata,
-    _column("id", BigInteger(), key=True),
+    _id(),
     _column("name", Text()),
     _column("title", Text()),
     _column("description", Text()),
@@ -77,7 +92,7 @@ query_job = Table(
 user_account = Table(
     "user_account",
     metadata,
-    _column("id", BigInteger(), key=True),
+    _id(),
     _column("email", Text()),
     _column("name", Text()),
     _column("password_hash", Text()),
