@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # the servers and databases of the integration tests
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
-from postgres_fixtures import Database, fresh_database, template_of, throwaway  # noqa: E402
+from postgres_fixtures import Database, fresh_database, template_of, throwaway
 
 #: the distribution's name first; playwright's own download is not used
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -32,9 +32,13 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium; its absence is a failure and not a skip."""
+@pytest.fixture(scope="module")
+def browser(database: Database) -> Iterator[Browser]:
+    """A headless Chromium; its absence is a failure and not a skip.
+
+    Playwright keeps an event loop running in this thread. So it begins after the database, which needs one to
+    start, and ends with its module, before others' tests need one.
+    """
     from playwright.sync_api import sync_playwright
 
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)

@@ -25,9 +25,14 @@ PROGRAM = """
 import sys
 from http_fixtures import services_over
 from pgsched.entrypoints.http.app import create_app
-from pgsched.entrypoints.http.server import serve
-app = lambda: create_app(services_over(sys.argv[1]))
-serve(app, host="127.0.0.1", port=0, ready=lambda url: print(url, flush=True))
+from pgsched.entrypoints.http.server import listen, run, run_on_fast_loop
+from pgsched.entrypoints.signals import stop_on_signals
+
+async def main():
+    app = create_app(services_over(sys.argv[1]))
+    await run(app, listen("127.0.0.1", 0), stop=stop_on_signals(), ready=lambda url: print(url, flush=True))
+
+run_on_fast_loop(main())
 print("ended", flush=True)
 """
 
@@ -63,7 +68,7 @@ def test_port_in_use_is_one_line_that_names_the_way_out() -> None:
     with closing(server.listen("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen) as caught:
-            server.serve(lambda: pytest.fail("built although the port is taken"), host="127.0.0.1", port=port)
+            server.listen("127.0.0.1", port)
     assert caught.value.detail == f"port {port} on 127.0.0.1 is in use; choose another with --port"
 
 

@@ -13,10 +13,13 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
+from pgsched.adapters.embedded.cluster import EmbeddedCluster
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.health import PostgresHealth
+from pgsched.adapters.postgres.schema import upgrade
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
 from pgsched.application.ports.repositories import WorkerInfo
+from pgsched.domain.errors import DatabaseUnavailable
 
 INFO = WorkerInfo(host="here", pid=1, version="0", concurrency=2)
 
@@ -169,34 +172,81 @@ async def test_worker_without_a_session_lock_counts_by_its_last_sign_of_life(dat
         assert await workers.alive() == 0
 
 
-class Pooled(Database):
-    """Like a pooler in transaction mode: the process id told at login is not the server's."""
+@asynccontextmanager
+async def pooler(fixture):
+    """A proxy that tells its clients another process id than the server's, as poolers do."""
 
-    async def connect(self):
-        connection = await super().connect()
+    async def told(server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        # Messages are a type, a length with itself, a body; BackendKeyData is K (manual, "Message Formats").
+        while True:
+            head = await server.readexactly(5)
+            body = await server.readexactly(int.from_bytes(head[1:]) - 4)
+            if head[:1] == b"K":
+                body = (int.from_bytes(body[:4]) + 1).to_bytes(4) + body[4:]
+            client.write(head + body)
 
-        class Info:
-            backend_pid = connection.info.backend_pid + 1
+    async def passed(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
 
-        class Connection:
-            info = Info()
-            closed = False
-            execute = connection.execute
-            close = connection.close
+    async def serve(client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
+        server_in, server_out = await asyncio.open_connection(fixture.server.host, fixture.server.port)
+        ways = {
+            asyncio.ensure_future(told(server_in, client_out)),
+            asyncio.ensure_future(passed(client_in, server_out)),
+        }
+        _, open_ways = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in open_ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for end in (client_out, server_out):
+            end.close()
 
-        return Connection()
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = str(listener.sockets[0].getsockname()[1])
+    try:
+        yield psycopg.conninfo.make_conninfo(
+            fixture.conninfo, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable"
+        )
+    finally:
+        listener.close()
 
 
 async def test_behind_a_transaction_pooler_nothing_is_locked(database):
-    pooled = Pooled(database.conninfo, application_name="test")
-    await pooled.open()
-    async with PostgresWorkers(pooled).enlist(INFO) as attendance:
-        assert attendance.session_lock is False
-        assert lock_is_free(database, attendance.worker_id)
-        assert database.execute("select session_lock from worker") == [(False,)]
-        database.execute("notify pgsched")
-        assert await attendance.hint(0.1) is False
-    await pooled.close()
+    async with pooler(database) as conninfo:
+        pooled = Database(conninfo, application_name="test")
+        await pooled.open()
+        async with PostgresWorkers(pooled).enlist(INFO) as attendance:
+            assert attendance.session_lock is False
+            assert lock_is_free(database, attendance.worker_id)
+            assert database.execute("select session_lock from worker") == [(False,)]
+            assert await PostgresWorkers(pooled).alive() == 1
+            database.execute("notify pgsched")
+            assert await attendance.hint(0.1) is False
+        assert await PostgresWorkers(pooled).alive() == 0
+        await pooled.close()
+
+
+@pytest.mark.slow
+async def test_worker_outlasts_a_restart_of_the_server(tmp_path):
+    cluster = EmbeddedCluster(tmp_path / "home", durable=False)
+    try:
+        info = await cluster.start()
+        await upgrade(info.dsn())
+        database = Database(info.dsn(), application_name="test")
+        await database.open()
+        async with PostgresWorkers(database).enlist(INFO) as attendance:
+            await cluster.stop()
+            with pytest.raises(DatabaseUnavailable):
+                await attendance.hint(30)
+            if (await cluster.start()).port != info.port:
+                pytest.skip("the port was taken meanwhile")
+            assert await attendance.hint(30) is True
+            assert attendance.session_lock is True
+            assert await PostgresWorkers(database).alive() == 1
+        await database.close()
+    finally:
+        await cluster.stop()
 
 
 async def test_rows_of_workers_of_long_ago_are_forgotten(database):

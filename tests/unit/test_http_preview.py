@@ -39,7 +39,7 @@ def test_preview_has_the_schemas_order_and_the_stored_digits() -> None:
     assert [cell.text for cell in preview.rows[0]] == [
         'a"b',
         "1.10",
-        "2026-01-01 06:00:00Z",
+        "2026-01-01 06:00:00",
         '{"k": [1]}',
         "",
     ]

@@ -15,7 +15,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable
+from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable, unreachable
+from pgsched.domain.errors import DatabaseUnavailable
 
 #: seconds to wait for a connection while the server gives none
 WAIT_S: Final = 2.0
@@ -148,13 +149,13 @@ class Database:
         try:
             connection = await AsyncConnection[Any].connect(self._conninfo, **self._options())
         except Error as error:
-            raise fault_of(error) or unavailable(reason_of(error)) from None
+            raise fault_of(error) or unreachable(reason_of(error)) from None
         try:
             await _pin(connection)
         except BaseException as error:
             await connection.close()
             if isinstance(error, Error):
-                raise unavailable(reason_of(error)) from None
+                raise unreachable(reason_of(error)) from None
             raise
         return connection
 
@@ -181,24 +182,29 @@ class Database:
 
     async def _borrow(self) -> _Told:
         """Take a connection that is alive out of the pool."""
-        if self._pool is None:
-            raise unavailable("it is not open")
         asked = time.monotonic()
         while True:
+            if self._pool is None:
+                raise unavailable("it is not open in this process")
             try:
                 connection = await self._pool.getconn()
             except PoolTimeout:
-                if self._lent and time.monotonic() - asked < BUSY_S:
+                # Others at work will give one back; a server that refuses new ones will not.
+                if self._lent and self._fault is None and time.monotonic() - asked < BUSY_S:
                     continue
-                raise unavailable(self._why()) from None
+                raise self._why() from None
             except PoolClosed:
-                raise unavailable("it was closed") from None
-            if await _is_alive(connection):
-                self._lent += 1
-                return connection
-            # Found dead before anything was sent (the server was restarted): another one serves as well.
-            await connection.close()
-            await self._pool.putconn(connection)
+                raise unavailable("it is not open in this process") from None
+            self._lent += 1
+            try:
+                if await _is_alive(connection):
+                    return connection
+                # Found dead before anything was sent (the server was restarted): another one serves as well.
+                await connection.close()
+            except BaseException:
+                await self._give_back(connection)
+                raise
+            await self._give_back(connection)
 
     async def _give_back(self, connection: _Told) -> None:
         self._lent -= 1
@@ -207,10 +213,12 @@ class Database:
         else:
             await self._pool.putconn(connection)
 
-    def _why(self) -> str:
+    def _why(self) -> DatabaseUnavailable:
         if self._fault is not None:
-            return reason_of(self._fault)
-        return f"no connection within {BUSY_S if self._lent else WAIT_S:g} s"
+            return unreachable(reason_of(self._fault))
+        if self._lent:
+            return unavailable(f"all connections of this process were busy for {BUSY_S:g} s")
+        return unreachable(f"no connection within {WAIT_S:g} s")
 
 
 async def _pin(connection: Connection) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from psycopg import Error, InterfaceError, OperationalError
-from psycopg.errors import IntegrityError
+from psycopg.errors import ConnectionTimeout, IntegrityError
 
 from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, PgschedError, SchemaMismatch
 
 #: a table or column that is not there: another schema than this program's
 _OTHER_SCHEMA = frozenset({"42P01", "42703", "3F000"})
-#: not reachable, going down, full, standby, in the way of others: what can pass without a change here
-#: (PostgreSQL manual, appendix A)
-_PASSING_CLASSES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
+#: no way in: connection, password or role, database (PostgreSQL manual, appendix A)
+_UNREACHABLE_CLASSES = frozenset({"08", "28", "3D"})
+#: going down, full, standby, in the way of others: what can pass without a change here
+_PASSING_CLASSES = frozenset({"40", "53", "57", "58"})
 _PASSING = frozenset({"25006", "55P03"})
 #: libpq's words that say where it tried, before it says what went wrong
 _BEFORE_REASON = "failed: "
@@ -29,7 +30,7 @@ def fault_of(error: Error) -> DatabaseFault | None:
     state = error.sqlstate
     if state is None:
         lost = isinstance(error, (OperationalError, InterfaceError))
-        return unavailable(reason_of(error)) if lost else None
+        return unreachable(reason_of(error)) if lost else None
     if state in _OTHER_SCHEMA:
         return SchemaMismatch(
             f"the schema of the metadata database is not this version's ({reason_of(error)}); "
@@ -40,18 +41,30 @@ def fault_of(error: Error) -> DatabaseFault | None:
             f"the metadata database refuses this to the role of PG_DSN_APP: {reason_of(error)}; "
             "make that role the owner of the database"
         )
+    if state[:2] in _UNREACHABLE_CLASSES:
+        return unreachable(reason_of(error))
     if state[:2] in _PASSING_CLASSES or state in _PASSING:
         return unavailable(reason_of(error))
     return None
 
 
+def unreachable(reason: str) -> DatabaseUnavailable:
+    """Return the error for a metadata database that gives no connection or lost one."""
+    return DatabaseUnavailable(
+        f"the metadata database cannot be reached: {reason}; "
+        "see that its server runs and that PG_DSN_APP leads there"
+    )
+
+
 def unavailable(reason: str) -> DatabaseUnavailable:
-    """Return the error for a metadata database that cannot serve now."""
-    return DatabaseUnavailable(f"the metadata database cannot be reached or cannot serve: {reason}")
+    """Return the error for a metadata database that is there and cannot serve now."""
+    return DatabaseUnavailable(f"the metadata database cannot serve now: {reason}")
 
 
 def reason_of(error: BaseException) -> str:
     """Return the server's primary message or libpq's reason, in one line without the place it tried."""
+    if isinstance(error, ConnectionTimeout):
+        return "no answer in time"
     primary = error.diag.message_primary if isinstance(error, Error) else None
     lines = (primary or str(error)).strip().splitlines()
     if not lines:

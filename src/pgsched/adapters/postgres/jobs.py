@@ -78,7 +78,7 @@ def _first_instant(spec: JobSpec, anchor: datetime, now: datetime) -> datetime |
     schedule = Schedule(
         type=spec.schedule_type, expr=spec.schedule_expr, timezone=spec.timezone, anchor=anchor
     )
-    if spec.schedule_type is ScheduleType.INTERVAL:
+    if spec.schedule_type == ScheduleType.INTERVAL:
         return next(schedule.instants_after(anchor, inclusive=True), None)
     return schedule.next_after(now)
 

@@ -119,15 +119,14 @@ def printed() -> str:
 
 
 async def _connect(conninfo: str) -> AsyncConnection[Any]:
-    connection = await Database(conninfo, application_name="pgsched-db").connect()
-    # A step may take as long as it takes; waiting for locks has a bound of its own.
-    await connection.execute("select set_config('statement_timeout', '0', false)")
-    return connection
+    return await Database(conninfo, application_name="pgsched-db").connect()
 
 
 async def _apply(connection: AsyncConnection[Any], migration: Migration) -> bool:
     """Apply one step unless it is there; the lock ends with the transaction, behind a pooler too."""
     async with connection.transaction():
+        # A step may take as long as it takes; waiting for locks has a bound of its own.
+        await connection.execute("select set_config('statement_timeout', '0', true)")
         await _wait_at_most(connection, _WAIT_FOR_OTHERS_S)
         await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         await _wait_at_most(connection, _WAIT_FOR_TABLES_S)

@@ -21,7 +21,7 @@ def command(*, as_yaml: bool, as_json: bool) -> None:
     # Through JSON first: what is left are the plain values that both forms have.
     text = json.dumps(openapi_document(__version__), indent=2, ensure_ascii=False)
     if as_yaml:
-        import yaml  # type: ignore[import-untyped]  # comes with the web framework, without types
+        import yaml
 
         text = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True, width=110).rstrip("\n")
     click.echo(text)

@@ -92,7 +92,7 @@ def _cell(raw: bytes, type_: str) -> Cell:
         return Cell(text="", null=True)
     text = _text.decode(raw) if raw.startswith(b'"') else raw.decode()
     if type_ == "datetime":
-        text = text.replace("T", " ")
+        text = text.replace("T", " ").removesuffix("Z")  # the page says that all times are UTC
     if len(text) > _CHARACTERS:
         return Cell(text=text[: _CHARACTERS - 1] + "…", whole=text[:2000])
     return Cell(text=text)
@@ -125,6 +125,8 @@ class Previews:
             return None
         if stored.result is None or (stored.run.rows_returned or 0) > _MOST_ROWS:
             return None
+        if (kept := self._kept.get(stored.run.id)) is not None:
+            return kept
         preview = await asyncio.to_thread(preview_of, stored.run, stored.result)
         self._kept[stored.run.id] = preview
         while len(self._kept) > _KEPT:

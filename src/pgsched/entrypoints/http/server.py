@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -127,29 +126,6 @@ async def run(
         raise group.exceptions[0] from None
     finally:
         sock.close()
-
-
-def serve(
-    app_factory: Callable[[], Litestar],
-    *,
-    host: str,
-    port: int,
-    ready: Callable[[str], object] | None = None,
-) -> None:
-    """Listen, build the application and serve it until SIGTERM or SIGINT; returns when all has ended.
-
-    Raises:
-        CannotListen: the address is not to be had; nothing was built then.
-    """
-    sock = listen(host, port)
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run(app_factory(), sock, stop=stop, ready=ready)
-
-    run_on_fast_loop(main())
 
 
 def run_on_fast_loop(main: Coroutine[Any, Any, None]) -> None:

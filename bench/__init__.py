@@ -1,0 +1,1 @@
+"""Measurements of pgsched beside the plain way: ``python -m bench`` (``make bench``)."""

@@ -1,0 +1,125 @@
+"""The one place that holds what the memory adapters share, as the metadata database does for the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+from pgsched.adapters.memory.clock import ManualClock
+from pgsched.domain.accounts import Account
+from pgsched.domain.jobs import Job
+from pgsched.domain.planning import Gap
+from pgsched.domain.runs import TRANSITIONS, Run, RunStatus
+from pgsched.domain.sources import DataSource
+
+
+@dataclass(kw_only=True, slots=True)
+class RunRecord:
+    """A run and what its readers do not see: the queue's side of a query_run row."""
+
+    #: as readers see it, its message whole
+    run: Run
+    #: the source in whose line it waits
+    source_id: int
+    #: not to be started before, UTC
+    ready_at: datetime
+    #: skipped when still waiting then, UTC; None for never
+    deadline_at: datetime | None = None
+    #: false under overlap_policy allow
+    exclusive: bool = True
+    #: what every reader may see of the message
+    public: str | None = None
+    #: fencing token of the last claim
+    token: int = 0
+    #: end of the lease, UTC; None when not held
+    lease_until: datetime | None = None
+    #: who holds it, None when not held
+    worker_id: int | None = None
+    #: how often it was lost with its worker
+    losses: int = 0
+    #: whether someone asked to cancel it
+    cancel_requested: bool = False
+    #: staged row objects by (token, seq)
+    chunks: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    #: the stored result, None until it succeeded
+    document: bytes | None = None
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """Where the run stands in the order that readers page in."""
+        return self.run.scheduled_at, self.run.id
+
+    def change(self, **changes: Any) -> Run:
+        """Replace fields of the run, heeding the state chart.
+
+        Raises:
+            RuntimeError: the chart has no such transition; a fault of the caller.
+        """
+        before, after = self.run.status, changes.get("status", self.run.status)
+        if before.is_terminal or (after is not before and after not in TRANSITIONS[before]):
+            raise RuntimeError(f"run {self.run.id} cannot go from {before} to {after}")
+        self.run = replace(self.run, **changes)
+        return self.run
+
+    def release(self) -> None:
+        """End the hold."""
+        self.lease_until = self.worker_id = None
+        self.cancel_requested = False
+
+    def end(self, now: datetime, status: RunStatus, **changes: Any) -> Run:
+        """End the run for good; what it staged and does not need is dropped."""
+        started = self.run.run_started_at
+        duration = None if started is None else round((now - started) / timedelta(milliseconds=1))
+        self.release()
+        self.chunks.clear()
+        return self.change(status=status, run_finished_at=now, duration_ms=duration, **changes)
+
+    def wait(self, ready_at: datetime, **changes: Any) -> Run:
+        """Queue the run again."""
+        self.release()
+        self.chunks.clear()
+        self.ready_at = ready_at
+        return self.change(status=RunStatus.QUEUED, run_started_at=None, **changes)
+
+
+class MemoryStore:
+    """Everything that is kept; stands where the real adapters take a ``Database``."""
+
+    def __init__(self, clock: ManualClock | None = None) -> None:
+        self.clock = clock or ManualClock()
+        self.sources: dict[int, DataSource] = {}
+        self.jobs: dict[int, Job] = {}
+        self.accounts: dict[int, Account] = {}
+        #: by account
+        self.password_hashes: dict[int, str] = {}
+        self.runs: dict[int, RunRecord] = {}
+        #: by query and first instant
+        self.gaps: dict[tuple[int, datetime], Gap] = {}
+        #: workers that are there, and what wakes each
+        self.present: dict[int, asyncio.Event] = {}
+        #: workers that were there
+        self.departed: set[int] = set()
+        self._ids = count(1)
+        self._tokens = count(1)
+
+    async def open(self) -> None:
+        """Do nothing: there is nothing to open."""
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def new_id(self) -> int:
+        """Return an identity that nothing else has, not even of another kind: mix-ups show."""
+        return next(self._ids)
+
+    def new_token(self) -> int:
+        """Return a fencing token higher than all before."""
+        return next(self._tokens)
+
+    def hint(self) -> None:
+        """Wake every worker that is there."""
+        for event in self.present.values():
+            event.set()

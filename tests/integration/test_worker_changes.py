@@ -1,0 +1,114 @@
+"""What people change while a worker runs: it takes effect at once, without a restart."""
+
+from __future__ import annotations
+
+import pytest
+from postgres_fixtures import fresh_database, fresh_source
+from processes import backends, ended_run, eventually, installation, run_of
+
+
+@pytest.fixture(scope="module")
+def running(pg_server, migrated_template, tmp_path_factory):
+    """One worker and one source that takes two runs at once."""
+    with (
+        fresh_database(pg_server, template=migrated_template) as database,
+        fresh_source(pg_server) as source,
+        installation(tmp_path_factory.mktemp("changes"), database.url) as place,
+    ):
+        place.add_source(source, max_concurrency="2")
+        place.worker()
+        yield place, database, source
+
+
+def test_query_added_runs_within_a_second(running):
+    place, database, _ = running
+    added = place.add_query("added", "select 1 as one", schedule_expr="PT1H")
+    first = "select id from query_run where query_id = %s"
+    ((run_id,),) = eventually(lambda: database.execute(first, [added["id"]]))
+    run = ended_run(database, run_id)
+    assert run["status"] == "success"
+    ((latency,),) = database.execute(
+        "select extract(epoch from r.run_started_at - j.created_at)::float8"
+        " from query_run r join query_job j on j.id = r.query_id where r.id = %s",
+        [run_id],
+    )
+    # a hint, not the poll: that would take up to a second
+    assert 0 <= latency < 0.5
+
+
+def test_disabled_query_runs_by_hand_at_once(running):
+    place, database, _ = running
+    place.add_query("disabled", "select 2 as two")
+    queued = place.json("queries", "run", "disabled")
+    assert (queued["status"], queued["trigger"]) == ("queued", "manual")
+    run = ended_run(database, queued["id"])
+    assert run["status"] == "success"
+    ((latency,),) = database.execute(
+        "select extract(epoch from run_started_at - scheduled_at)::float8 from query_run where id = %s",
+        [queued["id"]],
+    )
+    assert 0 <= latency < 0.5
+
+
+def test_run_by_hand_waits_for_the_running_one(running):
+    place, database, _ = running
+    place.add_query("patient", "select pg_sleep(0.7)::text as x")
+    first, second = (place.json("queries", "run", "patient")["id"] for _ in range(2))
+    ended_run(database, second)
+    assert database.execute(
+        "select b.run_started_at >= a.run_finished_at, a.status, b.status from query_run a, query_run b"
+        " where a.id = %s and b.id = %s",
+        [first, second],
+    ) == [(True, "success", "success")]
+
+
+def test_cancel_ends_a_running_query_at_its_source(running):
+    place, database, source = running
+    place.add_query("endless", "select pg_sleep(60)::text as x")
+    run_id = place.json("queries", "run", "endless")["id"]
+    eventually(lambda: backends(source, f"pgsched:{run_id}/%") == 1)
+    asked = place.json("runs", "cancel", str(run_id))
+    assert asked["id"] == run_id
+    run = ended_run(database, run_id, within_s=5)
+    assert (run["status"], run["error_code"], run["attempt"]) == ("cancelled", "cancelled", 1)
+    eventually(lambda: backends(source, f"pgsched:{run_id}/%") == 0, within_s=5)
+    line = place.refused("runs", "cancel", str(run_id))
+    assert line == f"run {run_id} is over: cancelled"
+
+
+def test_cancel_ends_a_waiting_run_at_once(running):
+    place, database, source = running
+    place.add_query("busy", "select pg_sleep(60)::text as x")
+    ahead, waiting = (place.json("queries", "run", "busy")["id"] for _ in range(2))
+    eventually(lambda: backends(source, f"pgsched:{ahead}/%") == 1)
+    assert place.json("runs", "cancel", str(waiting))["status"] == "cancelled"
+    run = run_of(database, waiting)
+    assert (run["status"], run["run_started_at"], run["attempt"]) == ("cancelled", None, 0)
+    assert run_of(database, ahead)["status"] == "running"
+    place.json("runs", "cancel", str(ahead))
+    assert ended_run(database, ahead, within_s=5)["status"] == "cancelled"
+
+
+@pytest.mark.slow
+def test_source_gets_no_more_runs_at_once_than_it_takes(running):
+    place, database, _ = running
+    ((start,),) = database.execute("select date_trunc('second', clock_timestamp()) + interval '4 seconds'")
+    for n in range(4):
+        place.add_query(
+            f"crowd{n}",
+            "select pg_sleep(0.5)::text as x",
+            schedule_expr="P1D",
+            start_at=start.isoformat(),
+        )
+    runs = eventually(
+        lambda: (
+            found := database.execute(
+                "select run_started_at, run_finished_at, status from query_run where scheduled_at = %s", [start]
+            )
+        )
+        and all(finished for _, finished, _ in found)
+        and found
+    )
+    assert [status for *_, status in runs] == ["success"] * 4
+    at_once = [sum(began <= start < ended for began, ended, _ in runs) for start, *_ in runs]
+    assert max(at_once) == 2
