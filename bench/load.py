@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from typing import cast
 from urllib.parse import urlsplit
 
 CONNECTIONS = 16
@@ -29,9 +30,9 @@ class _Client(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-        transport.write(self._request)
+        # a transport of uvloop's is one without being an instance
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._missing -= len(data)

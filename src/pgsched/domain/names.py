@@ -8,6 +8,9 @@ from pgsched.domain.errors import FieldFault
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
+_NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_NOT_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
 #: most characters of a title
 MAX_TITLE = 200
 #: most characters of a description
@@ -33,10 +36,9 @@ def text_fault(
     """
     if not shortest <= len(value.strip()) or len(value) > longest:
         return FieldFault(field=field, message=f"must have {shortest} to {longest} characters")
-    allowed = "\t\n\r" if lines else ""
-    for character in value:
-        if (ord(character) < 32 or character == "\x7f") and character not in allowed:
-            return FieldFault(field=field, message=f"holds the control character U+{ord(character):04X}")
-        if 0xD800 <= ord(character) <= 0xDFFF:
-            return FieldFault(field=field, message="holds half a surrogate pair, which is not a character")
-    return None
+    found = (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).search(value)
+    if found is None:
+        return None
+    if found[0] >= "\ud800":
+        return FieldFault(field=field, message="holds half a surrogate pair, which is not a character")
+    return FieldFault(field=field, message=f"holds the control character U+{ord(found[0]):04X}")

@@ -14,6 +14,9 @@ from pgsched.domain.names import name_fault, text_fault
 #: most runs at once against one source, over all workers, unless it says otherwise
 DEFAULT_MAX_CONCURRENCY = 4
 
+_PEM = re.compile(
+    r"-----BEGIN (TRUSTED )?CERTIFICATE-----\s.+?-----END (TRUSTED )?CERTIFICATE-----", re.DOTALL
+)
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 
 
@@ -137,10 +140,24 @@ class NewSource:
             text_fault("dbname", self.dbname, 63, shortest=1),
             text_fault("username", self.username, 63, shortest=1),
             _between("max_concurrency", self.max_concurrency, 1, 1000),
+            certificate_fault(self.sslmode, self.sslrootcert),
         ]
         found = [fault for fault in faults if fault is not None]
         if found:
             raise InvalidInput.of(*found)
+
+
+def certificate_fault(sslmode: SslMode, sslrootcert: str | None) -> FieldFault | None:
+    """Say why a root certificate cannot be one, or is missing, or None when all is well."""
+    if sslrootcert is None:
+        if sslmode is SslMode.VERIFY_CA:
+            return FieldFault(
+                field="sslrootcert", message="is needed for verify-ca (verify-full can use the system's)"
+            )
+        return None
+    if not _PEM.search(sslrootcert) or not sslrootcert.isascii() or "\x00" in sslrootcert:
+        return FieldFault(field="sslrootcert", message="must be a certificate in PEM (BEGIN CERTIFICATE …)")
+    return None
 
 
 def _between(field: str, value: int, least: int, most: int) -> FieldFault | None:

@@ -1,4 +1,4 @@
-"""The one place that holds what the memory adapters share, as the metadata database does for the real ones."""
+"""The one place that holds what the memory adapters share, as the database does for the real ones."""
 
 from __future__ import annotations
 

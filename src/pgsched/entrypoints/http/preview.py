@@ -92,7 +92,8 @@ def _cell(raw: bytes, type_: str) -> Cell:
         return Cell(text="", null=True)
     text = _text.decode(raw) if raw.startswith(b'"') else raw.decode()
     if type_ == "datetime":
-        text = text.replace("T", " ").removesuffix("Z")  # the page says that all times are UTC
+        # the page says that all times are UTC
+        text = text.replace("T", " ").removesuffix("Z").removesuffix(".000000")
     if len(text) > _CHARACTERS:
         return Cell(text=text[: _CHARACTERS - 1] + "…", whole=text[:2000])
     return Cell(text=text)

@@ -100,6 +100,10 @@ def of(error: Exception) -> tuple[Problem, Mapping[str, str]]:
         if status is not None:
             faults = error.faults if isinstance(error, errors.InvalidInput) else ()
             detail = error.public if isinstance(error, errors.SourceFault) else error.detail
+            if isinstance(error, errors.DatabaseFault) and not isinstance(error, errors.SchemaMismatch):
+                # The reason can name roles and hosts: for the log, not for whoever asks.
+                _log.error("%s", error.detail, extra={"action": "http.database", "error_code": error.code})
+                detail = "the metadata database cannot serve; try again in a moment"
             headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
             return problem(status, error.code, detail, faults), headers
     elif isinstance(error, HTTPException) and error.status_code < 500:

@@ -1,0 +1,38 @@
+"""Choosing which waiting runs may start now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pgsched.adapters.memory.store import MemoryStore, RunRecord
+from pgsched.domain.runs import MAX_PARALLEL, RunStatus
+
+
+def ready_runs(store: MemoryStore, now: datetime, limit: int) -> list[RunRecord]:
+    """Return at most ``limit`` runs that may start, those that have been ready longest first."""
+    in_line = [record for record in store.runs.values() if _waits(record, now)]
+    in_line.sort(key=_place_in_line)
+    free = {source.id: source.max_concurrency for source in store.sources.values()}
+    #: runs of a query that are before the next one: running, or waiting with an older place
+    before: dict[int, int] = {}
+    for record in store.runs.values():
+        if record.run.status is RunStatus.RUNNING:
+            free[record.source_id] -= 1
+            before[record.run.query_id] = before.get(record.run.query_id, 0) + 1
+    chosen: list[RunRecord] = []
+    for record in in_line:
+        query_id = record.run.query_id
+        ahead = before.get(query_id, 0)
+        before[query_id] = ahead + 1
+        if ahead < (1 if record.exclusive else MAX_PARALLEL) and free[record.source_id] > 0:
+            free[record.source_id] -= 1
+            chosen.append(record)
+    return chosen[:limit]
+
+
+def _waits(record: RunRecord, now: datetime) -> bool:
+    return record.run.status is RunStatus.QUEUED and record.ready_at <= now
+
+
+def _place_in_line(record: RunRecord) -> tuple[datetime, int]:
+    return record.ready_at, record.run.id

@@ -1,0 +1,262 @@
+"""The run queue in memory. Nothing here awaits, so each call is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from pgsched.adapters.memory import planned
+from pgsched.adapters.memory.claiming import ready_runs
+from pgsched.adapters.memory.documents import checked, document
+from pgsched.adapters.memory.store import MemoryStore, RunRecord
+from pgsched.application.ports.repositories import Claim, Decide, Planned, Renewal, Upcoming
+from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound, PgschedError
+from pgsched.domain.jobs import Job, OverlapPolicy
+from pgsched.domain.planning import Plan
+from pgsched.domain.runs import (
+    LEASE_S,
+    MAX_LOSSES,
+    Failure,
+    Hold,
+    Run,
+    RunStatus,
+    SkipReason,
+    Success,
+    Trigger,
+)
+
+_CANCELLED = "cancelled on request"
+_LOST = "the worker was lost while it ran this, twice"
+_TOO_LATE = "waited longer than start_deadline_s"
+_LEASE = timedelta(seconds=LEASE_S)
+
+
+class MemoryRunQueue:
+    """The port ``RunQueue`` over a store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def plan_due(self, decide: Decide, *, limit: int = 100) -> Planned:
+        """Plan up to ``limit`` due jobs."""
+        now = self._store.clock.read()
+        due = [job for job in self._store.jobs.values() if job.next_run_at and job.next_run_at <= now]
+        due.sort(key=lambda job: (job.next_run_at, job.id))
+        # All are judged before anything is written: an error that is not the schedule's changes nothing.
+        judged = [(job, self._judge(job, decide)) for job in due[:limit]]
+        queued = recorded = 0
+        for job, plan in judged:
+            if isinstance(plan, PgschedError):
+                planned.pause(self._store, job, now, plan.detail)
+                continue
+            waiting = planned.write(self._store, job, plan, now)
+            queued += waiting
+            recorded += len(plan.runs) + sum(gap.instants for gap in plan.gaps) - waiting
+        return Planned(jobs=len(judged), queued=queued, recorded=recorded)
+
+    async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
+        """Return the instants ahead."""
+        now = self._store.clock.read()
+        horizon = now + timedelta(seconds=within_s)
+        jobs = {job.next_run_at for job in self._store.jobs.values() if job.next_run_at}
+        waiting = {
+            record.ready_at
+            for record in self._store.runs.values()
+            if record.run.status is RunStatus.QUEUED and record.ready_at > now
+        }
+        ahead = sorted(instant for instant in jobs | waiting if instant <= horizon)
+        return Upcoming(now=now, instants=tuple(ahead[:limit]))
+
+    async def claim(self, worker_id: int, *, limit: int) -> Sequence[Claim]:
+        """Take up to ``limit`` runs that are ready."""
+        now = self._store.clock.read()
+        for record in self._store.runs.values():
+            late = record.deadline_at is not None and record.deadline_at <= now
+            if late and record.run.status is RunStatus.QUEUED:
+                planned.skip(record, now, SkipReason.DEADLINE, _TOO_LATE)
+        claims = [self._take(record, worker_id) for record in ready_runs(self._store, now, limit)]
+        return sorted(claims, key=lambda claim: (claim.scheduled_at, claim.hold.run_id))
+
+    async def renew(self, worker_id: int, holds: Sequence[Hold]) -> Renewal:  # noqa: ARG002 (tokens prove more)
+        """Extend the leases still held."""
+        kept = [record for hold in holds if (record := self._held_by(hold)) is not None]
+        for record in kept:
+            record.lease_until = self._store.clock.read() + _LEASE
+        return Renewal(
+            lost=frozenset(hold.run_id for hold in holds) - {record.run.id for record in kept},
+            cancel=frozenset(record.run.id for record in kept if record.cancel_requested),
+        )
+
+    async def cancel_requests(self, worker_id: int) -> frozenset[int]:
+        """Return the runs of this worker that someone asked to cancel."""
+        return frozenset(
+            record.run.id
+            for record in self._store.runs.values()
+            if record.worker_id == worker_id and record.cancel_requested
+        )
+
+    async def stage(self, hold: Hold, seq: int, rows: bytes) -> None:
+        """Store a chunk of row objects, unseen until the run succeeds."""
+        checked(b"[" + rows + b"]")
+        self._held(hold).chunks.setdefault((hold.token, seq), rows)
+
+    async def succeed(self, hold: Hold, success: Success) -> Run:
+        """Store result and status."""
+        record = self._held(hold)
+        staged = [rows for (token, _), rows in sorted(record.chunks.items()) if token == hold.token]
+        rows = staged if success.chunks else [success.data]
+        stored = checked(document(success.table_schema, rows))
+        record.end(
+            self._store.clock.read(),
+            RunStatus.SUCCESS,
+            rows_returned=success.rows,
+            truncated=success.truncated,
+        )
+        record.document = stored
+        job = self._store.jobs[record.run.query_id]
+        self._store.jobs[job.id] = replace(job, consecutive_failures=0)
+        return record.run
+
+    async def fail(self, hold: Hold, failure: Failure, *, retry_in_s: float | None) -> Run:
+        """End the run with an error, or queue it again."""
+        record = self._held(hold)
+        now = self._store.clock.read()
+        told = {"error_code": failure.code, "error_message": failure.message}
+        record.public = failure.public
+        if retry_in_s is not None:
+            return record.wait(now + timedelta(seconds=retry_in_s), **told)
+        self._count_failure(self._store.jobs[record.run.query_id], failure)
+        return record.end(now, RunStatus.ERROR, **told)
+
+    async def cancelled(self, hold: Hold) -> Run:
+        """Record that a held run was cancelled as asked."""
+        return self._cancel(self._held(hold))
+
+    async def hand_back(self, holds: Sequence[Hold]) -> int:
+        """Queue held runs again at once, the try not counted."""
+        returned = 0
+        for hold in holds:
+            record = self._store.runs.get(hold.run_id)
+            if record is not None and record.token == hold.token and record.lease_until is not None:
+                record.wait(self._store.clock.read(), attempt=record.run.attempt - 1)
+                returned += 1
+        self._store.hint()
+        return returned
+
+    async def reap(self) -> Sequence[Run]:
+        """Rescue the runs whose lease has expired or whose worker is gone."""
+        now = self._store.clock.read()
+        return [
+            self._rescue(record)
+            for record in self._store.runs.values()
+            if record.lease_until is not None
+            and (record.lease_until <= now or record.worker_id in self._store.departed)
+        ]
+
+    async def request(self, query_id: int, trigger: Trigger = Trigger.MANUAL) -> Run:
+        """Queue a run now, whatever the schedule."""
+        job = self._store.jobs.get(query_id)
+        if job is None:
+            raise NotFound("query", query_id)
+        now = self._store.clock.read()
+        run = Run(
+            id=self._store.new_id(),
+            query_id=query_id,
+            scheduled_at=now,
+            job_timezone=job.spec.timezone,
+            status=RunStatus.QUEUED,
+            trigger=trigger,
+        )
+        self._store.runs[run.id] = RunRecord(
+            run=run,
+            source_id=job.spec.data_source_id,
+            ready_at=now,
+            exclusive=job.spec.overlap_policy is not OverlapPolicy.ALLOW,
+        )
+        self._store.hint()
+        return run
+
+    async def request_cancel(self, run_id: int) -> Run:
+        """Cancel a waiting run at once; ask the worker of a running one to."""
+        status = await self.status_of(run_id)
+        if status.is_terminal:
+            raise NotCancellable(f"run {run_id} is over: {status}")
+        record = self._store.runs[run_id]
+        self._store.hint()
+        if status is RunStatus.QUEUED:
+            return self._cancel(record)
+        record.cancel_requested = True
+        return record.run
+
+    async def status_of(self, run_id: int) -> RunStatus:
+        """Return where a run stands."""
+        if run_id not in self._store.runs:
+            raise NotFound("run", run_id)
+        return self._store.runs[run_id].run.status
+
+    def _judge(self, job: Job, decide: Decide) -> Plan | PgschedError:
+        try:
+            return decide(job, self._store.clock.read(), planned.active_runs(self._store, job))
+        except PgschedError as error:
+            return error
+
+    def _take(self, record: RunRecord, worker_id: int) -> Claim:
+        now = self._store.clock.read()
+        job = self._store.jobs[record.run.query_id]
+        record.token, record.worker_id = self._store.new_token(), worker_id
+        record.lease_until = now + _LEASE
+        record.source_id = job.spec.data_source_id
+        record.public = None
+        run = record.change(
+            status=RunStatus.RUNNING,
+            run_started_at=now,
+            attempt=record.run.attempt + 1,
+            error_code=None,
+            error_message=None,
+        )
+        return Claim(
+            hold=Hold(run_id=run.id, token=record.token),
+            job=job,
+            source=self._store.sources[job.spec.data_source_id],
+            scheduled_at=run.scheduled_at,
+            attempt=run.attempt,
+            trigger=run.trigger,
+        )
+
+    def _held_by(self, hold: Hold) -> RunRecord | None:
+        record = self._store.runs.get(hold.run_id)
+        if record is None or record.token != hold.token or record.lease_until is None:
+            return None
+        return record if record.lease_until > self._store.clock.read() else None
+
+    def _held(self, hold: Hold) -> RunRecord:
+        record = self._held_by(hold)
+        if record is None:
+            raise LeaseLost(f"run {hold.run_id} is no longer held by token {hold.token}")
+        return record
+
+    def _cancel(self, record: RunRecord) -> Run:
+        record.public = _CANCELLED
+        return record.end(
+            self._store.clock.read(), RunStatus.CANCELLED, error_code="cancelled", error_message=_CANCELLED
+        )
+
+    def _rescue(self, record: RunRecord) -> Run:
+        record.losses += 1
+        now = self._store.clock.read()
+        if record.cancel_requested:
+            return self._cancel(record)
+        if record.losses < MAX_LOSSES:
+            return record.wait(now)
+        record.public = _LOST
+        return record.end(now, RunStatus.ERROR, error_code="worker_lost", error_message=_LOST)
+
+    def _count_failure(self, job: Job, failure: Failure) -> None:
+        failures = job.consecutive_failures + 1
+        changed = replace(job, consecutive_failures=failures)
+        most = job.spec.pause_after_failures
+        if job.paused_at is None and 0 < most <= failures:
+            why = f"{failures} failures in a row, the last: {failure.public}"
+            changed = replace(changed, paused_at=self._store.clock.read(), pause_reason=why)
+        self._store.jobs[job.id] = changed

@@ -1,0 +1,143 @@
+"""What dashboards read, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pgsched.adapters.memory.store import MemoryStore, RunRecord
+from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, StoredRun
+from pgsched.domain.audience import Audience
+from pgsched.domain.errors import NotFound
+from pgsched.domain.jobs import Job
+from pgsched.domain.runs import Run, RunStatus
+
+
+class _Reader:
+    """What both views share: the store, and who may see what."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def _visible(self, audience: Audience) -> list[Job]:
+        jobs = (job for job in self._store.jobs.values() if job.spec.visibility in audience.visibilities)
+        return sorted(jobs, key=lambda job: job.spec.name)
+
+    def _job(self, audience: Audience, key: str | int) -> Job:
+        for job in self._visible(audience):
+            if key == (job.id if isinstance(key, int) else job.spec.name):
+                return job
+        raise NotFound("query", key)
+
+    def _runs(self, job: Job) -> list[RunRecord]:
+        """The runs of a query, newest first."""
+        records = (record for record in self._store.runs.values() if record.run.query_id == job.id)
+        return sorted(records, key=lambda record: record.place, reverse=True)
+
+
+class MemoryQueryView(_Reader):
+    """The port ``QueryView`` over a store."""
+
+    async def page(self, audience: Audience, *, limit: int, offset: int) -> tuple[Sequence[QueryCard], int]:
+        """Return some visible queries by name, and how many there are in all."""
+        jobs = self._visible(audience)
+        return [self._card(job, audience) for job in jobs[offset : offset + limit]], len(jobs)
+
+    async def card(self, audience: Audience, key: str | int) -> QueryCard:
+        """Return one query by name or id."""
+        return self._card(self._job(audience, key), audience)
+
+    def _card(self, job: Job, audience: Audience) -> QueryCard:
+        ran = [each for each in self._runs(job) if each.run.status is not RunStatus.SKIPPED]
+        return QueryCard(
+            id=job.id,
+            name=job.spec.name,
+            title=job.spec.title,
+            description=job.spec.description,
+            schedule_type=job.spec.schedule_type,
+            schedule_expr=job.spec.schedule_expr,
+            timezone=job.spec.timezone,
+            enabled=job.spec.enabled,
+            visibility=job.spec.visibility,
+            pause_reason=job.pause_reason,
+            next_run_at=job.next_run_at,
+            last_run=_shown(ran[0], audience) if ran else None,
+            created_at=job.created_at,
+            updated_at=job.updated_at,
+        )
+
+
+class MemoryRunView(_Reader):
+    """The port ``RunView`` over a store."""
+
+    async def latest(
+        self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS
+    ) -> StoredRun:
+        """Return the highest run of that status."""
+        for record in self._runs(self._job(audience, query)):
+            if status is None or record.run.status is status:
+                return _stored(record, audience)
+        raise NotFound("run of query" if status is None else f"{status} run of query", query)
+
+    async def page(
+        self, audience: Audience, query: str | int, wanted: RunFilter, *, with_result: bool = False
+    ) -> RunPage:
+        """Return a page of runs, newest first."""
+        job = self._job(audience, query)
+        fitting = [record for record in self._runs(job) if _fits(record, wanted)]
+        found = fitting
+        if wanted.before is not None:
+            edge = self._record(job, wanted.before).place
+            found = [record for record in found if record.place < edge]
+        if wanted.after is not None:
+            edge = self._record(job, wanted.after).place
+            found = [record for record in found if record.place > edge]
+        nearest_to_after = wanted.after is not None and wanted.before is None
+        found = found[-wanted.limit :] if nearest_to_after else found[: wanted.limit]
+        if not found:
+            return RunPage(items=(), next_before=None, prev_after=None)
+        first, last = found[0], found[-1]
+        return RunPage(
+            items=[_stored(record, audience, with_result=with_result) for record in found],
+            next_before=last.run.id if fitting[-1] is not last else None,
+            prev_after=first.run.id if fitting[0] is not first else None,
+        )
+
+    async def one(self, audience: Audience, run_id: int) -> StoredRun:
+        """Return one run with its result."""
+        record = self._store.runs.get(run_id)
+        if record is None or record.run.query_id not in {job.id for job in self._visible(audience)}:
+            raise NotFound("run", run_id)
+        return _stored(record, audience)
+
+    async def neighbour(self, audience: Audience, query: str | int, run_id: int, *, newer: bool) -> StoredRun:
+        """Return the next newer or older run of the same query."""
+        job = self._job(audience, query)
+        runs = self._runs(job)
+        place = runs.index(self._record(job, run_id)) + (-1 if newer else 1)
+        if not 0 <= place < len(runs):
+            raise NotFound(f"run {'after' if newer else 'before'} run", run_id)
+        return _stored(runs[place], audience)
+
+    def _record(self, job: Job, run_id: int) -> RunRecord:
+        record = self._store.runs.get(run_id)
+        if record is None or record.run.query_id != job.id:
+            raise NotFound("run", run_id)
+        return record
+
+
+def _fits(record: RunRecord, wanted: RunFilter) -> bool:
+    run = record.run
+    return (
+        (wanted.start is None or run.scheduled_at >= wanted.start)
+        and (wanted.end is None or run.scheduled_at < wanted.end)
+        and (wanted.status is None or run.status is wanted.status)
+    )
+
+
+def _stored(record: RunRecord, audience: Audience, *, with_result: bool = True) -> StoredRun:
+    return StoredRun(run=_shown(record, audience), result=record.document if with_result else None)
+
+
+def _shown(record: RunRecord, audience: Audience) -> Run:
+    return record.run if audience.whole_errors else replace(record.run, error_message=record.public)

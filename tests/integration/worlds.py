@@ -1,0 +1,211 @@
+"""All the ports over one store or one database, and a clock that tests move."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+
+from factories import job_spec, new_source, success
+from postgres_fixtures import Database as PostgresFixture
+
+from pgsched.adapters.memory.accounts import MemoryAccounts
+from pgsched.adapters.memory.clock import START
+from pgsched.adapters.memory.health import MemoryHealth
+from pgsched.adapters.memory.jobs import MemoryJobs
+from pgsched.adapters.memory.runs import MemoryRunQueue
+from pgsched.adapters.memory.sources import MemorySources
+from pgsched.adapters.memory.store import MemoryStore
+from pgsched.adapters.memory.views import MemoryQueryView, MemoryRunView
+from pgsched.adapters.memory.workers import MemoryWorkers
+from pgsched.adapters.postgres.accounts import PostgresAccounts
+from pgsched.adapters.postgres.clock import PostgresClock
+from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.health import PostgresHealth
+from pgsched.adapters.postgres.jobs import PostgresJobs
+from pgsched.adapters.postgres.runs import PostgresRunQueue
+from pgsched.adapters.postgres.sources import PostgresSources
+from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
+from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
+from pgsched.application.ports.repositories import (
+    Accounts,
+    Attendance,
+    Claim,
+    Jobs,
+    Planned,
+    RunQueue,
+    Sources,
+    Workers,
+)
+from pgsched.application.ports.timing import Clock
+from pgsched.application.ports.views import HealthView, QueryView, RunFilter, RunView, StoredRun
+from pgsched.domain.audience import EVERYTHING
+from pgsched.domain.errors import NotFound
+from pgsched.domain.jobs import Job
+from pgsched.domain.planning import Plan, plan_due
+from pgsched.domain.runs import Run
+from pgsched.domain.sources import DataSource
+
+#: a worker's id where the worker itself does not matter; nobody enlists under it
+WORKER = 1_000_000
+
+# The adapters' own statements find this function before the server's: the clock stands still and moves only
+# by hand, as the memory store's does. Defaults of columns keep the server's clock.
+_STANDING_CLOCK = """
+create schema travel;
+create table travel.clock (at timestamptz not null);
+insert into travel.clock values ('{start}');
+create function travel.clock_timestamp() returns timestamptz language sql volatile
+    as 'select at from travel.clock';
+alter database {dbname} set search_path = travel, pg_catalog, public"""
+
+
+@dataclass(kw_only=True)
+class World:
+    """The ports, and shortcuts to where a test begins."""
+
+    sources: Sources
+    jobs: Jobs
+    accounts: Accounts
+    queue: RunQueue
+    workers: Workers
+    clock: Clock
+    query_view: QueryView
+    run_view: RunView
+    health: HealthView
+    #: lets so many seconds pass
+    advance: Callable[[float], Awaitable[None]]
+    #: ends a worker without a word, as kill -9 does
+    kill: Callable[[Attendance], Awaitable[None]]
+    #: (from_at, to_at, instants, reason) of a job's gaps
+    gaps: Callable[[Job], Awaitable[list[tuple[datetime, datetime, int, str]]]]
+    _numbers: count = field(default_factory=lambda: count(1))
+
+    async def source(self, **changes: object) -> DataSource:
+        """A new source, under a name of its own unless one is given."""
+        return await self.sources.add(new_source(**({"name": f"source{next(self._numbers)}"} | changes)))
+
+    async def job(self, *, start_at: datetime | None = None, **changes: object) -> Job:
+        """A new job under a name of its own, at the source ``shop`` unless told otherwise."""
+        source_id = changes.pop("data_source_id", None)
+        if source_id is None:
+            try:
+                source_id = (await self.sources.get("shop")).id
+            except NotFound:
+                source_id = (await self.source(name="shop")).id
+        name = f"query{next(self._numbers)}"
+        return await self.jobs.add(job_spec(source_id, **({"name": name} | changes)), start_at=start_at)
+
+    async def plan(self, plans: Plan | None = None) -> Planned:
+        """Plan what is due: as ``plans`` says, or as the domain decides."""
+        if plans is None:
+            return await self.queue.plan_due(plan_due)
+        return await self.queue.plan_due(lambda *_: plans)
+
+    async def claim(self, *, worker_id: int = WORKER) -> Claim:
+        """Take the one run that comes next."""
+        [claim] = await self.queue.claim(worker_id, limit=1)
+        return claim
+
+    async def running(self, job: Job | None = None, *, worker_id: int = WORKER) -> Claim:
+        """A run by hand that a worker holds."""
+        run = await self.queue.request((job or await self.job()).id)
+        claim = await self.claim(worker_id=worker_id)
+        assert claim.hold.run_id == run.id
+        return claim
+
+    async def succeeded(self, job: Job, *rows: dict) -> Run:
+        """A run by hand that succeeded now with these rows."""
+        return await self.queue.succeed((await self.running(job)).hold, success(*rows))
+
+    async def run(self, run_id: int) -> Run:
+        """A run as it stands."""
+        return (await self.stored(run_id)).run
+
+    async def stored(self, run_id: int) -> StoredRun:
+        """The same with its result."""
+        return await self.run_view.one(EVERYTHING, run_id)
+
+    async def runs(self, job: Job) -> list[Run]:
+        """Every run of a job, oldest first."""
+        page = await self.run_view.page(EVERYTHING, job.id, RunFilter(limit=500))
+        return [item.run for item in reversed(page.items)]
+
+
+def memory_world() -> World:
+    """The memory adapters over one store."""
+    store = MemoryStore()
+
+    async def advance(seconds: float) -> None:
+        store.clock.advance(seconds)
+
+    async def kill(attendance: Attendance) -> None:
+        attendance.die()
+
+    async def gaps(job: Job) -> list[tuple[datetime, datetime, int, str]]:
+        return [
+            (gap.from_at, gap.to_at, gap.instants, gap.reason)
+            for (job_id, _), gap in sorted(store.gaps.items())
+            if job_id == job.id
+        ]
+
+    return World(
+        sources=MemorySources(store),
+        jobs=MemoryJobs(store),
+        accounts=MemoryAccounts(store),
+        queue=MemoryRunQueue(store),
+        workers=MemoryWorkers(store),
+        clock=store.clock,
+        query_view=MemoryQueryView(store),
+        run_view=MemoryRunView(store),
+        health=MemoryHealth(store),
+        advance=advance,
+        kill=kill,
+        gaps=gaps,
+    )
+
+
+@asynccontextmanager
+async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
+    """The Postgres adapters over one database."""
+    for statement in _STANDING_CLOCK.format(start=START.isoformat(), dbname=fixture.dbname).split(";\n"):
+        fixture.execute(statement)
+
+    async def advance(seconds: float) -> None:
+        fixture.execute("update travel.clock set at = at + make_interval(secs => %s)", [seconds])
+
+    async def kill(attendance: Attendance) -> None:
+        ended = fixture.server.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and granted"
+            " and classid = %s and objid = %s",
+            [WORKER_LOCK_CLASS, attendance.worker_id],
+        )
+        assert ended == [(True,)]
+
+    async def gaps(job: Job) -> list[tuple[datetime, datetime, int, str]]:
+        return fixture.execute(
+            "select from_at, to_at, instants, reason from query_gap where query_id = %s order by from_at",
+            [job.id],
+        )
+
+    database = Database(fixture.conninfo, application_name="test", max_size=4)
+    await database.open()
+    try:
+        yield World(
+            sources=PostgresSources(database),
+            jobs=PostgresJobs(database),
+            accounts=PostgresAccounts(database),
+            queue=PostgresRunQueue(database),
+            workers=PostgresWorkers(database),
+            clock=PostgresClock(database),
+            query_view=PostgresQueryView(database),
+            run_view=PostgresRunView(database),
+            health=PostgresHealth(database),
+            advance=advance,
+            kill=kill,
+            gaps=gaps,
+        )
+    finally:
+        await database.close()
