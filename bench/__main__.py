@@ -1,7 +1,7 @@
 """Print pgsched's speeds beside the plain way, measured in the same run: ``python -m bench``.
 
-Starts a throw-away Postgres of its own (fsync off, so figures are about computing, not about the disk). Ratios
-hold from machine to machine better than figures do. Takes about a minute and a half.
+Starts a throw-away Postgres of its own, with fsync off: the figures are about computing, not about the disk.
+Ratios hold from machine to machine better than figures do. Takes about a minute.
 """
 
 from __future__ import annotations

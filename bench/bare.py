@@ -1,4 +1,4 @@
-"""The limit for GET latest: uvicorn, set as pgsched sets it, with an answer of the same bytes and nothing else.
+"""The limit for GET latest: uvicorn, set as pgsched sets it, answering the same bytes and doing nothing else.
 
 ``python -m bench.bare PORT FILE`` answers every request with what the file holds.
 """

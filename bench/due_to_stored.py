@@ -1,7 +1,7 @@
 """From a due query to its committed result: pgsched's own parts beside the plain pandas way.
 
-``python -m bench.due_to_stored WAY ROWS REPEATS`` measures one way in this process (the stage's environment is
-needed) and prints a line of JSON; ``report`` runs both ways in processes of their own and prints the table.
+``python -m bench.due_to_stored WAY ROWS REPEATS`` measures one way here (with the environment of the stage)
+and prints a line of JSON; ``report`` runs both ways in processes of their own and prints the table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.stage import Stage
 
 #: rows of the result, and how often each is measured after the cold run
-SIZES = ((150, 40), (100_000, 3))
+SIZES = ((150, 200), (100_000, 4))
 #: each way is measured so often, in turns; the better median counts
 ROUNDS = 2
 NAMES = {"pandas": "fetchall, DataFrame, to_json, insert", "pgsched": "plan, claim, execute, finish"}

@@ -52,14 +52,22 @@ async def report(where: Stage) -> None:
 
 @asynccontextmanager
 async def _process(where: Stage, module: str, *arguments: object) -> AsyncIterator[None]:
+    """Run a server for the time of the block; what it says is shown when the block fails."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *map(str, arguments), cwd=where.folder, env=dict(where.environment)
+        *(sys.executable, "-m", module, *map(str, arguments)),
+        cwd=where.folder,
+        env=dict(where.environment),
+        stderr=asyncio.subprocess.PIPE,
     )
+    failed = True
     try:
         yield
+        failed = False
     finally:
         process.terminate()
-        await process.wait()
+        _, said = await process.communicate()
+        if failed:
+            sys.stderr.write(said.decode())
 
 
 async def _answer(url: str) -> tuple[bytes, str]:

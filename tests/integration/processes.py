@@ -168,7 +168,9 @@ class Installation:
         """Start a worker and wait until it is there."""
         before = self.log("worker").count("worker.ready")
         process = self.start("worker", *arguments, **settings)
-        eventually(lambda: process.process.poll() is None and self.log("worker").count("worker.ready") > before)
+        eventually(
+            lambda: process.process.poll() is None and self.log("worker").count("worker.ready") > before
+        )
         return process
 
     def api(self, **settings: str | None) -> tuple[Process, str]:

@@ -100,15 +100,8 @@ def test_source_gets_no_more_runs_at_once_than_it_takes(running):
             schedule_expr="P1D",
             start_at=start.isoformat(),
         )
-    runs = eventually(
-        lambda: (
-            found := database.execute(
-                "select run_started_at, run_finished_at, status from query_run where scheduled_at = %s", [start]
-            )
-        )
-        and all(finished for _, finished, _ in found)
-        and found
-    )
-    assert [status for *_, status in runs] == ["success"] * 4
+    found = "select run_started_at, run_finished_at, status from query_run where scheduled_at = %s"
+    eventually(lambda: [status for *_, status in database.execute(found, [start])] == ["success"] * 4)
+    runs = database.execute(found, [start])
     at_once = [sum(began <= start < ended for began, ended, _ in runs) for start, *_ in runs]
     assert max(at_once) == 2

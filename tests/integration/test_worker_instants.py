@@ -35,7 +35,11 @@ def watched(pg_server, migrated_template, tmp_path_factory):
         lost = kill_amid_a_run(place, database, workers)
         time.sleep(max(0.0, WATCHED_S - (time.monotonic() - began)))
         database.execute("update query_job set enabled = false, next_run_at = null")
-        eventually(lambda: not database.execute("select 1 from query_run where status in ('queued', 'running') limit 1"))
+        eventually(
+            lambda: (
+                not database.execute("select 1 from query_run where status in ('queued', 'running') limit 1")
+            )
+        )
         yield place, database, source, lost
 
 
@@ -76,8 +80,8 @@ def instants(first: datetime, last: datetime) -> list[datetime]:
 def test_every_run_has_ended_well_or_says_why_not(watched):
     _, database, _, _ = watched
     fates = database.execute(
-        "select j.name, r.status, r.error_code, count(*) from query_run r join query_job j on j.id = r.query_id"
-        " group by 1, 2, 3"
+        "select j.name, r.status, r.error_code, count(*)"
+        " from query_run r join query_job j on j.id = r.query_id group by 1, 2, 3"
     )
     assert {(status, code) for _, status, code, _ in fates} <= {("success", None), ("skipped", "overlap")}
     done = {name: count for name, status, _, count in fates if status == "success"}
@@ -85,7 +89,7 @@ def test_every_run_has_ended_well_or_says_why_not(watched):
     assert done["slow"] >= WATCHED_S / 2
     assert database.execute(
         "select count(*) from query_run r full join query_run_blob b on b.run_id = r.id"
-        " where r.status = 'success' and b.run_id is null or r.status is distinct from 'success' and b.run_id is not null"
+        " where (r.status is not distinct from 'success') <> (b.run_id is not null)"
     ) == [(0,)]
 
 
@@ -114,7 +118,7 @@ def test_runs_start_when_they_are_due(watched):
             [lost["at"]],
         )
     )
-    print(f"late by {late[len(late) // 2] * 1000:.1f} ms in the middle, {late[-1] * 1000:.1f} ms at most")
+    print(f"late by {late[len(late) // 2] * 1000:.1f} ms in the middle, {late[-1] * 1000:.1f} ms at most")  # noqa: T201 (shown by -s)
     assert len(late) >= WATCHED_S / 2 - 3
     assert late[0] >= 0
     # a poll alone, 0.75 to 1 s apart, would be 0.4 s late in the middle

@@ -303,9 +303,7 @@ class Worker:
 
     def _gone(self, error: DatabaseFault) -> None:
         if not self._away:
-            log.error(
-                "waiting for the metadata database: %s", error.detail, extra={"action": "worker.waiting"}
-            )
+            log.error("waiting: %s", error.detail, extra={"action": "worker.waiting"})
         self._away = True
 
     def _returned(self) -> None:

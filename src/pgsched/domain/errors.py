@@ -99,7 +99,9 @@ class SqlNotAllowed(InvalidInput):
     code = "sql_not_allowed"
 
     def __init__(self, detail: str, *, reason: str, position: int | None) -> None:
-        super().__init__(detail, [FieldFault(field="sql_text", message=detail)])
+        place = "" if position is None else f" at character {position}"
+        told = f"the SQL is refused{place}: {detail}"
+        super().__init__(told, [FieldFault(field="sql_text", message=told)])
         #: stable code of the guard's rule
         self.reason = reason
         #: 1-based character position of the fault, None when it has no place

@@ -11,8 +11,10 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from pgsched import __version__
+from pgsched.domain.errors import DatabaseFault
 from pgsched.entrypoints.container import Container, container_for, opened, pepper_of
 from pgsched.entrypoints.http.app import ApiServices, create_app
+from pgsched.entrypoints.http.health import mismatch
 from pgsched.entrypoints.http.server import listen, run, url_of
 from pgsched.entrypoints.signals import stop_on_signals
 
@@ -45,7 +47,23 @@ async def serve(*, host: str, port: int, processes: int) -> None:
         await _serve_by_children(sock, processes, stop)
         return
     async with opened(container):
-        await run(_app(container, host), sock, stop=stop, ready=None if shared else _tell)
+        looking = asyncio.create_task(_tell_if_waiting(container))
+        try:
+            await run(_app(container, host), sock, stop=stop, ready=None if shared else _tell)
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _tell_if_waiting(container: Container) -> None:
+    """Say at the start what every request would be told: the database is away, or not migrated."""
+    try:
+        found = await container.health_view().readiness()
+        why = mismatch(found) if found.schema_version != found.expected_version else None
+    except DatabaseFault as fault:
+        why = fault.detail
+    if why is not None:
+        log.warning("answering 503 for now: %s", why, extra={"action": "api.waiting"})
 
 
 def _tell(url: str) -> None:

@@ -290,6 +290,7 @@ def container_for(service: str, *, pool_size: int, concurrency: int = 0) -> Cont
 
 def _configure_logs(settings: Settings, service: str) -> None:
     from pgsched.adapters.logs.configure import configure
+    from pgsched.entrypoints.notices import tell_on_stderr
 
     configure(
         app_name=settings.app_name_for(service),
@@ -301,5 +302,6 @@ def _configure_logs(settings: Settings, service: str) -> None:
         max_log_bytes=settings.max_log_bytes,
         redact_keys=settings.redact_keys,
     )
+    tell_on_stderr(service)
     for note in settings.notes:
         logging.getLogger(__name__).warning("%s", note, extra={"action": "settings.note"})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from pgsched.entrypoints.container import container_for, opened
 from pgsched.entrypoints.signals import stop_on_signals
+
+log = logging.getLogger(__name__)
 
 #: most connections to the metadata database; runs wait for theirs only to begin and to end
 POOL_SIZE = 16
@@ -17,7 +21,12 @@ async def serve(concurrency: int) -> None:
     """
     container = container_for("worker", pool_size=min(POOL_SIZE, concurrency + 3), concurrency=concurrency)
     # What is missing or damaged is told now, not at the first run.
-    container.vault()
+    if not container.vault().can_open:
+        log.warning(
+            "no private key is configured; only sources without a password can be used. "
+            "Set APP_PRIVATE_KEY_B64_PATH",
+            extra={"action": "worker.no_private_key"},
+        )
     stop = stop_on_signals()
     async with opened(container):
         await container.worker().run(stop)

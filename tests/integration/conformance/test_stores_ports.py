@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -223,10 +222,3 @@ async def test_accounts_come_by_id_and_admins_are_counted(world: World) -> None:
         await world.accounts.add(email=f"{name}@x", name=name, roles=roles, password_hash="h")
     assert [account.name for account in await world.accounts.all()] == ["z", "m", "a"]
     assert await world.accounts.count_admins() == 2
-
-
-async def test_identities_are_not_used_twice(world: World) -> None:
-    first = await world.job()
-    second = await world.job()
-    assert second.id > first.id
-    assert replace(second, id=first.id) != second

@@ -23,9 +23,11 @@ ADMIN_PASSWORD_FILE = "admin-password"  # noqa: S105 (a file's name)
 def make_keys(settings: Settings) -> None:
     """Make the key pair and the pepper under PGSCHED_HOME/keys, unless settings or files give them."""
     from pgsched.adapters.crypto.keygen import generate_pair, write_pair
+    from pgsched.adapters.embedded.home import ensure_home
     from pgsched.config import PRIVATE_KEY_FILE, PUBLIC_KEY_FILE
 
-    settings.keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ensure_home(settings.pgsched_home)
+    settings.keys_dir.mkdir(mode=0o700, exist_ok=True)
     explicit = settings.public_key_b64_path or settings.app_private_key_b64_path
     public, private = settings.keys_dir / PUBLIC_KEY_FILE, settings.keys_dir / PRIVATE_KEY_FILE
     if explicit is None and not public.exists() and not private.exists():

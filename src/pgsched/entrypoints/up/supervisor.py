@@ -8,6 +8,7 @@ import os
 import urllib.request
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,7 +61,7 @@ async def up(*, host: str, port: int, demo: bool) -> None:
             stack.push_async_callback(child.stop)
             await child.start()
         url = f"http://{_shown_host(host)}:{port}"
-        if not await _ready(url, children, stop, demo=demo):
+        if not await _ready(_Probe(url, settings, demo=demo), children, stop):
             return
         _tell(url, login, demo=demo)
         beside = [] if cluster is None else [_keep_postgres(cluster)]
@@ -103,8 +104,36 @@ async def _furnish(container: Container, stack: AsyncExitStack, demo_on: Embedde
     return login
 
 
-async def _ready(url: str, children: list[Child], stop: asyncio.Event, *, demo: bool) -> bool:
-    """Wait until the API answers and a worker is there (and, for the demo, has a result)."""
+class _Probe:
+    """Asks the API whether all is there, straight and by a name that it answers to."""
+
+    def __init__(self, url: str, settings: Settings, *, demo: bool) -> None:
+        self.url = url
+        self._paths = ["/readyz"]
+        if demo and settings.public_read:
+            self._paths.append(f"/api/queries/{DEMO_QUERY}/runs/latest")
+        names = [name for name in settings.allowed_hosts or () if name != "*"]
+        self._headers = {"Host": f"[{names[0]}]" if ":" in names[0] else names[0]} if names else {}
+        # whatever proxy the environment names is not for our own address
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def answers(self) -> bool:
+        """Whether the API answers, a worker is there, and the demo has a result."""
+        try:
+            bodies = [self._get(path) for path in self._paths]
+            return bool(json.loads(bodies[0]).get("workers"))
+        except (OSError, ValueError, HTTPException):
+            return False
+
+    def _get(self, path: str) -> bytes:
+        request = urllib.request.Request(f"{self.url}{path}", headers=self._headers)  # noqa: S310 (our own address)
+        with self._opener.open(request, timeout=2) as answer:
+            body: bytes = answer.read()
+            return body
+
+
+async def _ready(probe: _Probe, children: list[Child], stop: asyncio.Event) -> bool:
+    """Wait until everything answers; False when a signal came first."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + READY_S
     while loop.time() < deadline:
@@ -113,24 +142,10 @@ async def _ready(url: str, children: list[Child], stop: asyncio.Event, *, demo: 
                 raise ServiceEnded(f"`pgsched {child.name}` ended before it was ready; its own line says why")
         if stop.is_set():
             return False
-        if await asyncio.to_thread(_answers, url, demo):
+        if await asyncio.to_thread(probe.answers):
             return True
         await asyncio.sleep(0.1)
-    raise ServiceEnded(f"{url} did not answer within {READY_S:.0f} s; the logs say more")
-
-
-def _answers(url: str, demo: bool) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:  # noqa: S310 (our own address)
-            if not json.load(answer).get("workers"):
-                return False
-        if demo:
-            latest = f"{url}/api/queries/{DEMO_QUERY}/runs/latest"
-            with urllib.request.urlopen(latest, timeout=2):  # noqa: S310 (our own address)
-                pass
-    except (OSError, ValueError):
-        return False
-    return True
+    raise ServiceEnded(f"{probe.url} did not answer within {READY_S:.0f} s; the logs say more")
 
 
 def _tell(url: str, login: list[str], *, demo: bool) -> None:
