@@ -31,6 +31,7 @@ def select(rows: int) -> str:
 def report(where: Stage) -> None:
     """Measure and print the table."""
     print("due → stored, committed; 10 mixed columns, warm connections, median")
+    print("(the plain way plans and claims nothing, and reads unfenced with whatever its role may)")
     print(f"{'rows':>8}  {'way':40}{'warm':>10}{'cold':>10}{'peak':>9}{'added':>9}  beside pandas")
     for rows, repeats in SIZES:
         found: dict[str, dict[str, float]] = {}

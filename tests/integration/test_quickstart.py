@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,18 +17,27 @@ import httpx
 import pytest
 from postgres_fixtures import Server
 
+from pgsched.adapters.embedded.binaries import find_programs
+
 ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the pages use curl")
 
 #: commands that stay in the foreground of a terminal of their own
 SERVICES = ("pgsched api", "pgsched worker")
 
 
+def blocks_of(path: str, *languages: str) -> list[tuple[str, str]]:
+    """What a page prints to be pasted: (language, text)."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / path).read_text(), re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if block[0] in languages]
+
+
 def quickstart_blocks() -> list[tuple[str, str]]:
-    """The README's quickstart, block by block as printed: (language, text)."""
-    readme = (ROOT / "README.md").read_text()
-    section = re.search(r"^## Quickstart.*?\n(.*?)^## ", readme, re.MULTILINE | re.DOTALL)
-    assert section is not None
-    return re.findall(r"^```(\w+)\n(.*?)^```$", section[1], re.MULTILINE | re.DOTALL)
+    """The README's quickstart, whose first block installs what this session has already."""
+    blocks = blocks_of("README.md", "sh", "python")
+    first = next(i for i, (_, text) in enumerate(blocks) if text.startswith("make venv"))
+    return blocks[first + 1 :]
 
 
 def free_port() -> int:
@@ -39,17 +49,12 @@ def free_port() -> int:
 class Reader:
     """Somebody who pastes the blocks: into one shell, and each service into a terminal of its own."""
 
-    def __init__(self, folder: Path, server: Server, api_port: int) -> None:
-        self._own = {"5432": str(server.port), "8000": str(api_port)}
+    def __init__(self, folder: Path, own_ports: dict[str, str], **environment: str) -> None:
+        self._own_ports = own_ports
         self._folder = folder
-        self._environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(folder),
-            "PGHOST": server.host,
-            "PGPORT": str(server.port),
-            "PGUSER": server.user,
-            "PGPASSWORD": server.password,
-        }
+        # the programs of Postgres last: psql is there even where none is installed
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{find_programs().bindir}"
+        self._environment = {"PATH": path, "HOME": str(folder), **environment}
         self._where = folder
 
     def paste(self, text: str, *, language: str = "sh") -> str:
@@ -100,7 +105,7 @@ class Reader:
         return [sys.executable, "-c", program]
 
     def _with_own_ports(self, text: str) -> str:
-        return re.sub(r"\b(5432|8000)\b", lambda found: self._own[found[1]], text)
+        return re.sub(r"\b(5432|8000)\b", lambda found: self._own_ports.get(found[1], found[1]), text)
 
 
 def wait_for(url: str, *, seconds: float = 30) -> httpx.Response:
@@ -131,13 +136,20 @@ def own_postgres(pg_server: Server) -> Iterator[Server]:
 @pytest.mark.slow
 def test_quickstart_of_the_readme_works_as_printed(own_postgres: Server, tmp_path: Path) -> None:
     port = free_port()
-    reader = Reader(tmp_path, own_postgres, port)
+    reader = Reader(
+        tmp_path,
+        {"5432": str(own_postgres.port), "8000": str(port)},
+        # what psql needs to be the superuser
+        PGHOST=own_postgres.host,
+        PGPORT=str(own_postgres.port),
+        PGUSER=own_postgres.user,
+        PGPASSWORD=own_postgres.password,
+    )
     blocks = quickstart_blocks()
-    assert "make venv" in blocks[0][1], "the first block installs what the test session has already"
     services = [text for _, text in blocks if text.startswith(SERVICES)]
     assert len(services) == len(SERVICES)
     first_service = next(i for i, (_, text) in enumerate(blocks) if text.startswith(SERVICES))
-    for _, text in blocks[1:first_service]:
+    for _, text in blocks[:first_service]:
         reader.paste(text)
     with reader.service(services[0]), reader.service(services[1]):
         api = f"http://127.0.0.1:{port}"
@@ -155,4 +167,28 @@ def test_quickstart_of_the_readme_works_as_printed(own_postgres: Server, tmp_pat
         biggest = wait_for(f"{api}/api/queries/biggest_orders/runs/latest").json()
         assert biggest["trigger"] == "manual"
         assert biggest["rows_returned"] == 10
+        how_to = blocks_of("docs/how-to/feed-a-dashboard.md", "sh", "python")
+        (polling,) = [text for language, text in how_to if language == "sh"]
+        assert [reader.paste(polling).strip() for _ in range(2)] == ["200", "304"]
+        assert json.loads((tmp_path / "my-pgsched/latest.json").read_text()) == first
+        for language, text in how_to:
+            reader.paste(text, language=language)
     assert (tmp_path / "my-pgsched/private_key.base64").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.slow
+def test_first_steps_of_the_tutorial_work_as_printed(tmp_path: Path) -> None:
+    port = free_port()
+    reader = Reader(tmp_path, {"8000": str(port)})
+    install, *blocks = [text for _, text in blocks_of("docs/tutorial/first-steps.md", "sh")]
+    assert install == "make up\n"
+    with reader.service("pgsched up --demo --port 8000"):
+        api = f"http://127.0.0.1:{port}/api/queries"
+        wait_for(f"{api}/top_products/runs/latest", seconds=90)
+        for text in blocks:
+            reader.paste(text.replace('export PATH="$PWD/.venv/bin:$PATH"\n', ""))
+        minutes = wait_for(f"{api}/busy_minutes/runs/latest").json()
+        assert minutes["rows_returned"] >= 1
+        broken = wait_for(f"{api}/broken/runs/latest?status=error").json()
+        assert broken["error_code"] == "query_failed"
+        assert broken["error_message"] == "division by zero"

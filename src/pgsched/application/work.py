@@ -33,6 +33,8 @@ MAX_ALARMS = 200
 PLAN_BATCH = 100
 #: seconds between two signs of life in the worker's row
 BEAT_EVERY_S = 10.0
+#: seconds without a database after which a worker that shall stop waits for no run any more
+DRAIN_AWAY_S = 4.0
 #: seconds between two tries while the database is away
 AWAY_S = 0.5
 
@@ -133,7 +135,7 @@ class Worker:
                         task.result()
                 await self._look(attendance)
                 await self._nap(attendance.worker_id)
-            await self._drain()
+            await self._drain(attendance)
         finally:
             self._alarms.stop()
             for task in tasks:
@@ -272,13 +274,13 @@ class Worker:
             pass
         self._wake.clear()
 
-    async def _drain(self) -> None:
+    async def _drain(self, attendance: Attendance) -> None:
         """Let runs end for a while, then cancel the rest and hand them back."""
         tasks = [held.task for held in self._held.values() if held.task is not None]
         if not tasks:
             return
         log.info("draining %d runs", len(tasks), extra={"action": "worker.draining", "runs": len(tasks)})
-        await asyncio.wait(tasks, timeout=self._drain_s)
+        await self._let_end(tasks, attendance)
         rest = list(self._held.values())
         for held in rest:
             held.stop(_End.DRAINED)
@@ -297,6 +299,17 @@ class Worker:
             else:
                 log.info("handed back %d runs", count, extra={"action": "worker.handed_back", "runs": count})
         self._held.clear()
+
+    async def _let_end(self, tasks: list[asyncio.Task[None]], attendance: Attendance) -> None:
+        """Wait for runs to end, not as long while there is no database to record them in."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._drain_s
+        there_at = clock()
+        pending = set(tasks)
+        while pending and clock() < end and clock() - there_at < DRAIN_AWAY_S:
+            _, pending = await asyncio.wait(pending, timeout=min(1.0, max(0.0, end - clock())))
+            if pending and await self._renew_once(attendance):
+                there_at = clock()
 
     def _ring(self, _instant: datetime) -> None:
         self._wake.set()
