@@ -88,7 +88,7 @@ async def working(place: Installation, stop: asyncio.Event, *, drain_s: float):
 def test_restarting_workers_take_turns_without_a_hole(place: Installation, database: Database):
     """A rolling restart: the new one is there before the old one is told to go."""
     worker = place.worker()
-    place.add_query("tick", "select pg_sleep(0.3)::text as x", schedule_expr="PT1S")
+    place.add_query("tick", "select pg_sleep(0.3)::text as x", schedule_expr="PT1S", overlap_policy="queue")
     for _ in range(2):
         time.sleep(1.2)
         successor = place.worker()

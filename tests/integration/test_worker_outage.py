@@ -124,6 +124,24 @@ def test_worker_takes_its_lock_again_when_its_connections_are_ended(outage):
 
 
 @pytest.mark.slow
+def test_worker_told_to_stop_does_not_wait_for_a_database_that_is_away(outage):
+    server, _, place, worker, *_ = outage
+    place.add_query("long", "select pg_sleep(60)::text as x")
+    run_id = place.json("queries", "run", "long")["id"]
+    eventually(lambda: place.json("runs", "show", str(run_id))["status"] == "running")
+    stop(server)
+    try:
+        began = time.monotonic()
+        assert worker.end() == 0
+        assert time.monotonic() - began < 15
+    finally:
+        start(server)
+    # nobody could be told; the next worker finds out
+    place.worker()
+    eventually(lambda: place.json("runs", "show", str(run_id))["attempt"] == 2)
+
+
+@pytest.mark.slow
 def test_nothing_of_it_was_a_traceback_or_a_secret(outage):
     _, _, place, *_ = outage
     password = psycopg.conninfo.conninfo_to_dict(place.environment["PG_DSN_APP"])["password"]

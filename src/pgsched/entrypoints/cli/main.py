@@ -37,8 +37,8 @@ def _place(name: str, attribute: str, summary: str) -> Place:
 
 #: every command by its name, in the order of ``--help``
 COMMANDS: dict[str, Place] = {
-    "up": _place("up", "command", "Start everything: database, API, console and worker."),
-    "api": _place("api", "command", "Serve the HTTP API and the console."),
+    "up": _place("up", "command", "Start everything: database, API, page of queries and worker."),
+    "api": _place("api", "command", "Serve the HTTP API and the page of queries."),
     "worker": _place("worker", "command", "Plan and run what is due."),
     "db": _place("db", "group", "Migrate or print the metadata database's schema."),
     "keys": _place("keys", "group", "Make, list and check the keys that seal passwords."),

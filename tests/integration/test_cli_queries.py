@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from postgres_fixtures import fresh_database, fresh_source
+from processes import installation
+
+
+@pytest.fixture(scope="module")
+def place(pg_server, migrated_template, tmp_path_factory):
+    with (
+        fresh_database(pg_server, template=migrated_template) as database,
+        fresh_source(pg_server) as source,
+        installation(tmp_path_factory.mktemp("queries"), database.url) as place,
+    ):
+        place.add_source(source)
+        yield place
+
+
+def add(name: str, *more: str, sql: str = "select 1 as one") -> tuple[str, ...]:
+    return ("queries", "add", "--name", name, "--sql", sql, "--data-source", "shop", *more)
+
+
+def test_query_has_the_documented_defaults(place):
+    added = place.json(*add("defaults"))
+    assert {name: added[name] for name in DEFAULTS} == DEFAULTS
+    assert added["anchor_at"] == added["next_run_at"]
+    assert place.json("queries", "show", "defaults") == added
+    assert place.json("queries", "show", str(added["id"])) == added
+
+
+DEFAULTS = {
+    "title": "defaults",
+    "description": "",
+    "data_source": "shop",
+    "schedule_type": "interval",
+    "schedule_expr": "PT21600S",
+    "timezone": "UTC",
+    "enabled": True,
+    "visibility": "public",
+    "overlap_policy": "skip",
+    "misfire_policy": "once",
+    "misfire_window": "P1D",
+    "start_deadline_s": None,
+    "jitter_s": 0,
+    "max_attempts": 3,
+    "retry_backoff_s": 5,
+    "timeout_ms": 300_000,
+    "max_rows": 10_000,
+    "max_bytes": 8 * 1024 * 1024,
+    "on_limit": "truncate",
+    "pause_after_failures": 0,
+    "keep_runs": None,
+    "keep_days": None,
+    "paused_at": None,
+    "pause_reason": None,
+}
+
+
+def test_every_policy_has_its_option(place):
+    policies = {
+        "visibility": "users",
+        "overlap_policy": "queue_all",
+        "misfire_policy": "all",
+        "misfire_window": "PT2H",
+        "start_deadline_s": 30,
+        "jitter_s": 10,
+        "max_attempts": 1,
+        "retry_backoff_s": 7,
+        "timeout_ms": 1000,
+        "max_rows": 5,
+        "max_bytes": 1024,
+        "on_limit": "sample",
+        "pause_after_failures": 4,
+        "keep_runs": 100,
+        "keep_days": 30,
+    }
+    options = [
+        part for name, value in policies.items() for part in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    added = place.json(
+        *add("policies", *options, "--title", "All of them", "--description", "x", "--disabled")
+    )
+    assert {name: added[name] for name in policies} == policies
+    assert (added["title"], added["description"], added["enabled"]) == ("All of them", "x", False)
+    assert added["next_run_at"] is None
+
+
+def test_cron_is_planned_in_its_zone(place):
+    cron = ("--schedule-type", "cron", "--schedule-expr", "0 6 * * *", "--timezone", "Asia/Tokyo")
+    added = place.json(*add("cron", *cron))
+    assert added["next_run_at"].endswith("T21:00:00Z")
+
+
+def test_sql_comes_from_a_file_or_standard_input(place):
+    (place.folder / "q.sql").write_text("select 'ä' as umlaut -- so\n")
+    assert place.json(*add("from_file", sql="@q.sql"))["sql_text"] == "select 'ä' as umlaut -- so\n"
+    done = place.run(*add("from_stdin", "--json", sql="@-"), answers="select 2 as two")
+    assert json.loads(done.stdout)["sql_text"] == "select 2 as two"
+    missing = place.run(*add("from_nowhere", sql="@missing.sql"))
+    assert missing.returncode == 2
+    assert "missing.sql: No such file or directory" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (("--name", "a b"), "name: "),
+        (("--name", "defaults "), "name: "),
+        (("--schedule-expr", ""), "schedule_expr: "),
+        (("--schedule-expr", "P0D"), "schedule_expr: "),
+        (("--schedule-type", "cron", "--schedule-expr", "61 * * * *"), "schedule_expr: "),
+        (("--schedule-type", "cron", "--schedule-expr", "0 0 30 2 *"), "schedule_expr: "),
+        (("--schedule-type", "cron"), "schedule_expr: a cron schedule needs an expression"),
+        (("--timezone", "Mars/Olympus"), "timezone: "),
+        (("--max-rows", "0"), "max_rows: must be 1 to 1000000000, not 0"),
+        (("--timeout-ms", "0"), "timeout_ms: must be 1 to 86400000, not 0"),
+        (("--misfire-window", "soon"), "misfire_window: "),
+        (("--data-source", "nothing"), "there is no data source nothing"),
+    ],
+)
+def test_queries_add_refuses_in_one_line(place, changed, said):
+    before = len(place.json("queries", "list"))
+    assert place.refused(*add("refused", *changed)).startswith(said)
+    assert len(place.json("queries", "list")) == before
+
+
+@pytest.mark.parametrize("option", ["--overlap-policy", "--visibility", "--on-limit", "--schedule-type"])
+def test_unknown_choice_is_wrong_usage(place, option):
+    done = place.run(*add("refused", option, "maybe"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert option in done.stderr
+
+
+def test_name_is_taken_once(place):
+    place.json(*add("twice"))
+    line = place.refused(*add("twice"))
+    assert line == "a query named twice exists already; choose another name or update that one"
+
+
+def test_list_names_the_source_and_stands_in_order(place):
+    listed = place.json("queries", "list")
+    names = [query["name"] for query in listed]
+    assert names == sorted(names)
+    assert {query["data_source"] for query in listed} == {"shop"}
+    header, *rows = place.run("queries", "list").stdout.splitlines()
+    assert header.split()[:4] == ["ID", "NAME", "TITLE", "DATA_SOURCE"]
+    assert len(rows) == len(listed)
+
+
+def test_unknown_query_is_told(place):
+    assert place.refused("queries", "show", "nothing") == "there is no query nothing"
+    assert place.refused("queries", "run", "nothing") == "there is no query nothing"
+    assert place.refused("queries", "show", "0") == "there is no query 0"
+
+
+def test_run_is_queued_and_printed_without_a_worker(place):
+    place.json(*add("by_hand", "--disabled"))
+    run = place.json("queries", "run", "by_hand")
+    assert (run["status"], run["trigger"], run["attempt"]) == ("queued", "manual", 0)
+    assert run["run_started_at"] is None
+    waited = place.run("queries", "run", "by_hand", "--wait", "--timeout", "0.3", "--json")
+    assert waited.returncode == 1
+    assert json.loads(waited.stdout)["status"] == "queued"
+    assert waited.stderr.startswith("Error: run ")
+    assert len(waited.stderr.splitlines()) == 1
