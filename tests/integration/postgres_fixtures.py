@@ -199,7 +199,7 @@ def throwaway(pg_bin: Path | None = None) -> Iterator[Server]:
     """Run a server for the time of the block, in memory where the machine has a RAM disk."""
     parent = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
     remove_abandoned(parent)
-    home = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
     cluster = EmbeddedCluster(
         home, pg_bin=pg_bin, durable=False, settings={"max_connections": "200", "shared_buffers": "64MB"}
     )
@@ -221,8 +221,14 @@ def throwaway(pg_bin: Path | None = None) -> Iterator[Server]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders of test sessions that were killed: those whose lock nobody holds."""
+    """Remove the folders of test sessions that were killed: their process is gone, nobody holds the lock.
+
+    The lock alone says nothing: a test may stop its server for a while.
+    """
     for lock in parent.glob(f"{PREFIX}*/postgres/lock"):
+        session = lock.parent.parent.name.removeprefix(PREFIX).partition("-")[0]
+        if session.isdigit() and Path(f"/proc/{session}").exists():
+            continue
         with suppress(OSError), lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.parent.parent, ignore_errors=True)

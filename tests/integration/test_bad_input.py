@@ -256,5 +256,5 @@ def test_next_run_goes_on(bad):
     assert (run["status"], run["rows_returned"], run["error_message"]) == ("success", 1, None)
     said = bad.place.everything_said()
     assert "worker 1 is ready" in said
-    assert "worker 2" not in said
+    assert "worker 2 is ready" not in said
     assert_quiet(said, bad.source.password, "not-the-password-1", "x-password")

@@ -51,6 +51,13 @@ def extra(body: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 1), (">&-", 0), ("2>&-", 0)])
+def test_a_stream_that_was_closed_at_the_start_is_no_fault(closed: str, code: int) -> None:
+    line = f"'{sys.executable}' -m pgsched sql check --json - {closed}"
+    done = subprocess.run(["sh", "-c", line], input="select 1", capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 def test_help_lists_every_command_with_its_line() -> None:
     done = pgsched("--help")
     assert done.returncode == 0

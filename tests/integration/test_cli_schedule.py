@@ -101,6 +101,15 @@ def test_after_without_an_offset_is_the_zones_wall_clock(after: str, first: str)
     )
 
 
+def test_a_day_of_the_clock_change_has_all_its_minutes() -> None:
+    done = cron(
+        "* * * * *", "--timezone", "Europe/Berlin", "--after", "2026-10-24T23:59:59+02:00", "-n", "1500"
+    )
+    lines = done.output.splitlines()
+    assert (done.exit_code, len(set(lines))) == (0, 1500)
+    assert (lines[0], lines[-1]) == ("2026-10-25T00:00:00+02:00", "2026-10-25T23:59:00+01:00")
+
+
 def test_nothing_is_printed_where_the_calendar_ends() -> None:
     done = cron("0 * * * *", "--after", "9999-12-31T23:00:00Z")
     assert (done.exit_code, done.output) == (0, "")
@@ -115,7 +124,7 @@ def test_nothing_is_printed_where_the_calendar_ends() -> None:
         ("--expr", "* * * * *"),
         ("--type", "daily", "--expr", "* * * * *"),
         ("--type", "cron", "--expr", "* * * * *", "-n", "0"),
-        ("--type", "cron", "--expr", "* * * * *", "-n", "1001"),
+        ("--type", "cron", "--expr", "* * * * *", "-n", "10001"),
         ("--type", "cron", "--expr", "* * * * *", "-n", "x"),
         ("--type", "cron", "--expr", "* * * * *", "more"),
         ("--jsonl", "--expr", "* * * * *"),
@@ -220,7 +229,7 @@ GOOD = {"type": "cron", "expr": "* * * * *", "timezone": "UTC", "after": "2026-0
         ({**GOOD, "type": "interval", "expr": "PT1S", "anchor": "9999-12-31T00:00:00Z"}, "bad_schedule"),
         ({**GOOD, "type": "interval", "expr": "9" * 30}, "bad_schedule"),
         ({**GOOD, "n": 0}, "invalid_request"),
-        ({**GOOD, "n": 1001}, "invalid_request"),
+        ({**GOOD, "n": 10001}, "invalid_request"),
         ({**GOOD, "n": True}, "invalid_request"),
         ({**GOOD, "n": 1.0}, "invalid_request"),
         ({**GOOD, "n": "5"}, "invalid_request"),

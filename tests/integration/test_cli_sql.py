@@ -53,8 +53,14 @@ def test_check_json_is_one_line_with_four_fields() -> None:
     assert (verdict["allowed"], verdict["code"], verdict["position"]) == (True, None, None)
 
 
+def test_check_jsonl_reads_standard_input_when_no_file_is_named() -> None:
+    done = check("--jsonl", stdin=b'{"sql": "select 1"}\n{"sql": "drop table t"}\n')
+    assert done.returncode == 0
+    assert [json.loads(line)["allowed"] for line in done.stdout.splitlines()] == [True, False]
+
+
 @pytest.mark.parametrize(
-    "arguments", [(), ("nowhere.sql",), ("/tmp",), ("-", "--json", "--jsonl"), ("-", "--x")]
+    "arguments", [(), ("--json",), ("nowhere.sql",), ("/tmp",), ("-", "--json", "--jsonl"), ("-", "--x")]
 )
 def test_check_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
     done = check(*arguments)

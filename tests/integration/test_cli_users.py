@@ -22,7 +22,7 @@ def test_users_add_prints_the_account_without_its_password(place: Installation, 
         "id": 1,
         "email": "Ada@example.com",
         "name": "Ada Lovelace",
-        "roles": ["viewer", "editor"],
+        "roles": ["editor", "viewer"],
         "is_active": True,
     }
     assert set(user) == {"id", "email", "name", "roles", "is_active", "created_at", "updated_at"}
@@ -39,21 +39,21 @@ def test_users_add_asks_for_what_is_omitted(place):
     assert (user["email"], user["name"], user["roles"]) == ("ada@example.com", "Ada", ["viewer"])
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        (("--password", "short"), "password: must have 8 to 1024 bytes, not 5"),
-        (("--password", "x" * 1025), "password: must have 8 to 1024 bytes, not 1025"),
-        (("--roles", "emperor"), "roles: there is no role 'emperor'; the roles are viewer, editor, admin"),
-        (("--roles", ","), "roles: must name at least one of viewer, editor, admin"),
-        (("--email", "nobody"), "email: must be an e-mail address"),
-        (("--name", "  "), "name: "),
-    ],
-)
-def test_users_add_refuses_in_one_line(place, changed, said):
-    line = place.refused(*ADA, "--password", "correct-horse-7", *changed)
-    assert line.startswith(said)
-    assert "correct-horse-7" not in line
+REFUSED = {
+    ("--password", "short"): "password: must have 8 to 1024 bytes, not 5",
+    ("--password", "x" * 1025): "password: must have 8 to 1024 bytes, not 1025",
+    ("--roles", "emperor"): "roles: there is no role 'emperor'; the roles are viewer, editor, admin",
+    ("--roles", ","): "roles: must name at least one of viewer, editor, admin",
+    ("--email", "nobody"): "email: must be an e-mail address",
+    ("--name", "  "): "name: ",
+}
+
+
+def test_users_add_refuses_in_one_line_and_stores_nothing(place):
+    for changed, said in REFUSED.items():
+        line = place.refused(*ADA, "--password", "correct-horse-7", *changed)
+        assert line.startswith(said)
+        assert "correct-horse-7" not in line
     assert place.json("users", "list") == []
 
 

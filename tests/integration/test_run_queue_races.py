@@ -17,7 +17,9 @@ from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.jobs import PostgresJobs
 from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
+from pgsched.adapters.postgres.views import PostgresRunView
 from pgsched.application.ports.repositories import Claim
+from pgsched.domain.audience import EVERYTHING
 from pgsched.domain.errors import LeaseLost, NotCancellable
 from pgsched.domain.jobs import Job, OverlapPolicy
 from pgsched.domain.planning import plan_due
@@ -165,6 +167,19 @@ async def test_instants_planned_by_many_at_once_are_there_once(
         assert following == last + timedelta(seconds=1)
 
 
+async def test_job_that_another_process_is_planning_is_passed_over(
+    setting: Setting, database: Fixture
+) -> None:
+    locked, free = await setting.jobs(2)
+    async with await psycopg.AsyncConnection.connect(database.conninfo) as other:
+        await other.execute("select from query_job where id = %s for no key update", [locked.id])
+        done = await asyncio.wait_for(setting.queue.plan_due(plan_due), 2)
+        assert done.jobs == 1
+        assert database.execute("select distinct query_id from query_run") == [(free.id,)]
+    assert (await setting.queue.plan_due(plan_due)).jobs >= 1
+    assert database.execute("select count(*) from query_run where query_id = %s", [locked.id]) == [(1,)]
+
+
 async def test_plan_and_claim_at_once_lose_nothing(
     racers: list[PostgresRunQueue], setting: Setting, database: Fixture
 ) -> None:
@@ -218,6 +233,26 @@ async def test_stale_token_is_refused_while_the_new_holder_ends(
     assert isinstance(outcomes[1], Run)
     assert database.execute("select df_json -> 'data' -> 0 ->> 'n' from query_run_blob") == [("held",)]
     assert await setting.queue.status_of(run.id) is RunStatus.SUCCESS
+
+
+async def test_chunk_that_a_lost_worker_was_still_writing_never_shows(
+    racers: list[PostgresRunQueue], setting: Setting, database: Fixture
+) -> None:
+    """Its statement began before the run was rescued and commits after."""
+    [run] = await setting.requested(1, enabled=False)
+    [stale] = await racers[0].claim(1, limit=1)
+    database.execute("update query_run set lease_until = clock_timestamp()")
+    await racers[1].reap()
+    [held] = await racers[1].claim(2, limit=1)
+    await racers[1].stage(held.hold, 1, b'{"n":"held"}')
+    late = 'insert into query_run_chunk values (%s, %s, %s, \'[{"n": "stale"}]\')'
+    database.execute(late, [run.id, stale.hold.token, 0])
+    await racers[1].succeed(held.hold, success(rows=1, data=b"", chunks=1))
+    assert database.execute("select token from query_run_chunk") == [(held.hold.token,)]
+    database.execute(late, [run.id, stale.hold.token, 2])
+    stored = await PostgresRunView(setting._database).one(EVERYTHING, run.id)
+    assert b"held" in stored.result
+    assert b"stale" not in stored.result
 
 
 async def test_run_is_rescued_once_by_many(

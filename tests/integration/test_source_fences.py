@@ -7,6 +7,7 @@ from source_fixtures import address_of, run, run_at, statement
 
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.domain.errors import InvalidInput, IsMetadata, QueryFailed
+from pgsched.domain.results import OnLimit
 
 
 @pytest.fixture
@@ -169,6 +170,28 @@ async def test_the_session_is_pinned_whatever_the_role_has_set(shop, sources):
             "f": 0.1,
         }
     ]
+
+
+@pytest.mark.parametrize("on_limit", list(OnLimit))
+@pytest.mark.parametrize("value", ["'é'", "'\"é'", '\'{"a": "é"}\'::jsonb', "array['é']"])
+async def test_a_changed_client_encoding_is_an_error_and_no_broken_document(shop, sources, value, on_limit):
+    shop.execute(
+        "create or replace function latin() returns void language plpgsql as"
+        " $$ begin perform set_config('client_encoding', 'LATIN1', false); end $$"
+    )
+    with pytest.raises(QueryFailed) as caught:
+        await run(sources, shop, f"select latin(), {value} as e", on_limit=on_limit)
+    assert caught.value.sqlstate == "22021"
+    assert (await run(sources, shop, "select 'é' as e")).data == [{"e": "é"}]
+
+
+async def test_a_changed_datestyle_stays_text(shop, sources):
+    shop.execute(
+        "create or replace function german() returns void language plpgsql as"
+        " $$ begin perform set_config('datestyle', 'German', false); end $$"
+    )
+    outcome = await run(sources, shop, "select german(), timestamp '2026-11-19 10:00:00.5' as at")
+    assert (outcome.data[0]["at"], outcome.fields[1]["type"]) == ("19.11.2026 10:00:00.5", "string")
 
 
 IDENTITY = "select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"

@@ -220,6 +220,7 @@ def test_service_that_ends_is_started_again(demo):
         within_s=10,
     )
     eventually(lambda: httpx.get(f"{demo.url}/readyz").json().get("workers") == 1, within_s=10)
+    assert "up: worker ended with code -9; starting it again\n" in demo.process.err
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from time import monotonic
 
 import pytest
@@ -41,6 +42,9 @@ SECRET = "s3cr3tV4lue"
         f"[(b'cookie', b'x=y; sid={SECRET}')]",
         f"GET /?token={SECRET}&x=1",
         f"sid={SECRET}",
+        f"password => '{SECRET}'",
+        json.dumps({"body": json.dumps({"password": f"a b {SECRET}", "x": 1})}),
+        json.dumps([json.dumps({"a": json.dumps({"token": f"a b {SECRET}"})})]),
     ],
 )
 def test_secrets_in_text_are_masked(text: str) -> None:

@@ -162,6 +162,14 @@ def test_line_masks_extras_at_any_depth_and_letter_case() -> None:
     assert found["data"]["headers"] == '[["Authorization", "***"], ["cookie", "***"], ["accept", "x"]]'
 
 
+def test_line_shows_and_masks_what_has_bytes_for_keys() -> None:
+    headers = line("x", headers={b"authorization": b"Bearer s1", b"accept": b"y"}, token="s")["data"][
+        "headers"
+    ]
+    assert "s1" not in headers
+    assert "b'accept': b'y'" in headers
+
+
 def test_line_masks_arguments_by_their_keys() -> None:
     assert "s1" not in line("%s", {"token": "s1"})["msg"]
     assert line("%(token)s", {"token": "s1"})["msg"] == "***"

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgsched.domain.errors import InvalidInput
-from pgsched.domain.sources import DataSource, NewSource, SealedPassword, SourceBinding, host_fault
+from pgsched.domain.sources import DataSource, NewSource, SealedPassword, SourceBinding, SslMode, host_fault
 
+#: the shape of a certificate; what is inside is the TLS library's to judge
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LABELS = st.from_regex(r"[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,10}[a-zA-Z0-9_])?", fullmatch=True)
 
@@ -154,6 +156,40 @@ def test_what_is_not_one_name_or_address_is_no_host(host: str) -> None:
     fault = host_fault(host)
     assert fault is not None
     assert fault.field == "host"
+
+
+# certificates
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "pem"),
+    [
+        (SslMode.PREFER, None),
+        (SslMode.VERIFY_FULL, None),
+        (SslMode.VERIFY_FULL, PEM),
+        (SslMode.VERIFY_CA, PEM),
+        (SslMode.VERIFY_CA, f"subject=/CN=root\n{PEM}{PEM}"),
+        (SslMode.DISABLE, PEM),
+    ],
+)
+def test_root_certificate_is_taken_or_left_to_the_system(sslmode: SslMode, pem: str | None) -> None:
+    assert new(sslmode=sslmode, sslrootcert=pem).sslrootcert == pem
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "pem"),
+    [
+        (SslMode.VERIFY_CA, None),
+        (SslMode.VERIFY_FULL, ""),
+        (SslMode.VERIFY_FULL, "/etc/ssl/root.crt"),
+        (SslMode.VERIFY_FULL, PEM.replace("CERTIFICATE", "PRIVATE KEY")),
+        (SslMode.VERIFY_FULL, PEM.partition("-----END")[0]),
+        (SslMode.VERIFY_FULL, PEM + "\x00"),
+        (SslMode.VERIFY_FULL, PEM + "ä"),
+    ],
+)
+def test_what_is_no_root_certificate_is_refused(sslmode: SslMode, pem: str | None) -> None:
+    assert fields_at_fault(sslmode=sslmode, sslrootcert=pem) == ["sslrootcert"]
 
 
 # bindings

@@ -275,6 +275,8 @@ REFUSED: dict[str, list[str]] = {
         "select »bt_index_parent_check('i')",
         "select »get_raw_page('t', 0)",
         "select »set_limit(0.5)",
+        "select »pg_logfile_rotate()",
+        "select »monitoring.pg_stat_kcache_reset()",
         "select »pg_catalog.not_reviewed_yet()",
         "select ('s'::regclass).»nextval",
         "select (x).»nextval from (select 's'::regclass x) y",

@@ -114,7 +114,10 @@ _EXTENSIONS: dict[Effect, str] = {
         pg_stat_statements_reset heap_force_kill heap_force_freeze pg_truncate_visibility_map pg_prewarm
         autoprewarm_dump_now autoprewarm_start_worker pg_buffercache_evict pg_buffercache_evict_relation
         pg_buffercache_evict_all
+        pg_stat_monitor_reset pg_stat_kcache_reset pg_qualstats_reset pg_store_plans_reset
+        pg_wait_sampling_reset_profile
         """,
+    Effect.SIGNALS: "pg_logfile_rotate",
     Effect.LOCKS: "bt_index_parent_check",
     Effect.FILES: """
         pg_file_read pg_file_length pg_file_rename pg_file_sync pg_file_unlink pg_file_write pg_logdir_ls

@@ -14,6 +14,7 @@ TOLD: Final = frozenset(
         "api.ready",
         "api.waiting",
         "settings.note",
+        "up.restart",
         "worker.back",
         "worker.draining",
         "worker.handed_back",

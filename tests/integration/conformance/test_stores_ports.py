@@ -42,7 +42,7 @@ async def test_source_keeps_all_that_was_decided(world: World) -> None:
         port=5433,
         password=sealed,
         sslmode=SslMode.VERIFY_FULL,
-        sslrootcert="-----BEGIN",
+        sslrootcert="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         max_concurrency=9,
         allow_user_functions=False,
         allow_metadata=True,

@@ -75,7 +75,8 @@ def _text_rules(ends: Iterable[str]) -> tuple[re.Pattern[str], tuple[re.Pattern[
     """Build the patterns; group 1 of each is what stays, what follows it is masked."""
     # longest first: an alternation takes the first that fits
     names = "|".join(re.escape(key).replace("_", "[-_]") for key in sorted(ends, key=len, reverse=True))
-    value = r"""(?:b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|\S+)"""
+    # the first alternative is a string within a string, whose quotes are escaped: JSON inside JSON
+    value = r"""(?:\\+"[^"]*"|b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|\S+)"""
     rules = (
         # scheme://user:password@: as far as it goes, since a password may hold @ / and : when badly written;
         # host:port/path is left alone
@@ -84,7 +85,7 @@ def _text_rules(ends: Iterable[str]) -> tuple[re.Pattern[str], tuple[re.Pattern[
         r"((?:authorization|cookie)b?[\"']?\s*[:=,]\s*b?[\"']?)[^\"'\r\n]+",
         r"(\bbearer\s+)[A-Za-z0-9._~+/=-]{6,}",
         # key=value, "key": "value", and SQL's PASSWORD 'value'
-        rf"((?:{names})[\"']?(?:\s*[:=]\s*|\s+(?='))){value}",
+        rf"((?:{names})\\*[\"']?(?:\s*(?:=>|[:=])\s*|\s+(?='))){value}",
     )
     hint = re.compile(rf"://|bearer|{names}", re.IGNORECASE)
     return hint, tuple(re.compile(rule, re.IGNORECASE) for rule in rules)

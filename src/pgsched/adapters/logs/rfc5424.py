@@ -127,7 +127,11 @@ class Rfc5424Formatter(logging.Formatter):
         try:
             if isinstance(value, (dict, list, tuple, set, frozenset)):
                 masked = self._redactor.value(value)
-                return self._redactor.text(json.dumps(masked, default=str, ensure_ascii=False))
+                try:
+                    text = json.dumps(masked, default=str, ensure_ascii=False)
+                except TypeError:  # keys that JSON does not have, such as the bytes of ASGI's headers
+                    text = str(masked)
+                return self._redactor.text(text)
             return self._redactor.text(str(value))
         except Exception as error:  # nor must an object that cannot be shown
             return f"[unformattable: {type(error).__name__}]"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 
 def tidy(folder: Path, app_name: str, *, today: date, gzip_after_days: int, keep_days: int) -> None:
     """Gzip and delete rotated logs of one program by the day in their name; never raises OSError.
 
-    Files of other names are not touched. A compressed file appears whole or not at all.
+    Files of other names are not touched. A compressed file appears whole or not at all; what a process left
+    half compressed when it was killed goes after a day, so that the next may try.
     """
+    _drop_abandoned(folder, app_name, today)
     shape = re.compile(re.escape(app_name) + r"\.log\.([0-9]{4}-[0-9]{2}-[0-9]{2})(\.gz)?", re.ASCII)
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
@@ -26,6 +28,14 @@ def tidy(folder: Path, app_name: str, *, today: date, gzip_after_days: int, keep
                     path.unlink()
                 elif match[2] is None and today - day > timedelta(days=gzip_after_days):
                     _gzip(path)
+
+
+def _drop_abandoned(folder: Path, app_name: str, today: date) -> None:
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f"{app_name}.log.????-??-??.gz.new"):
+            with contextlib.suppress(OSError):
+                if datetime.fromtimestamp(path.stat().st_mtime, UTC).date() < today - timedelta(days=1):
+                    path.unlink()
 
 
 def _day(text: str) -> date | None:

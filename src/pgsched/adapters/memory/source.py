@@ -49,7 +49,7 @@ class ScriptedSource:
         unreachable: Sequence[str] = (),
         metadata: Sequence[str] = (),
     ) -> None:
-        """Answer by SQL text; hosts in ``unreachable`` do not, databases in ``metadata`` are pgsched's own."""
+        """Answer by SQL text; ``unreachable`` hosts do not, ``metadata`` databases are pgsched's own."""
         self.answers = dict(answers or {})
         self._unreachable = frozenset(unreachable)
         self._metadata = frozenset(metadata)

@@ -105,12 +105,6 @@ class MemoryStore:
         self._ids = count(1)
         self._tokens = count(1)
 
-    async def open(self) -> None:
-        """Do nothing: there is nothing to open."""
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to close."""
-
     def new_id(self) -> int:
         """Return an identity that nothing else has, not even of another kind: mix-ups show."""
         return next(self._ids)

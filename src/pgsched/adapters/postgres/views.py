@@ -36,7 +36,10 @@ _COUNT: Final = f"select count(*) as total from query_job j where {_MAY_SEE}"
 
 _BLOB: Final = "b.format, b.df_json"
 _WITH_BLOB: Final = "left join query_run_blob b on b.run_id = r.id"
-_CHUNKS: Final = "select data from query_run_chunk where run_id = %(run_id)s order by seq"
+# Those of the claim that succeeded: what an older one was still writing when it was lost stays unseen.
+_CHUNKS: Final = """
+select c.data from query_run_chunk c join query_run r on r.id = c.run_id and r.token = c.token
+where c.run_id = %(run_id)s order by c.seq"""
 
 
 def _job_is(key: str | int) -> str:

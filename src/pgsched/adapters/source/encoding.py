@@ -15,6 +15,7 @@ import msgspec
 from pgsched.adapters.source.arrays import encode_arrays, integer_arrays
 from pgsched.adapters.source.json_values import float_json, integer_json, json_fragments
 from pgsched.adapters.source.timestamps import UtcClock, plain_timestamp
+from pgsched.domain.errors import QueryFailed
 from pgsched.domain.results import ColumnType, Kind, SchemaField, fits_datetime, table_schema
 
 #: a column of a batch: text forms as the source sent them, None for NULL
@@ -25,6 +26,8 @@ Written: TypeAlias = tuple[bytes, list[bytes], bytes]
 #: bytes that JSON strings may not hold as they are
 _ESCAPED = bytes(range(32)) + b'"\\'
 _BOOLEANS = {b"t": b"true", b"f": b"false"}
+#: character_not_in_repertoire, as the server says where it does the check
+_BAD_CHARACTERS = "22021"
 _NOT_FINITE = frozenset({b"NaN", b"Infinity", b"-Infinity"})
 
 
@@ -32,7 +35,7 @@ class ColumnWriter:
     """Writes the values of one column and counts what its schema field must say."""
 
     def __init__(self, column_type: ColumnType) -> None:
-        """Take the column's type. Text is UTF-8: with that client_encoding the server checks it."""
+        """Take the column's type. Text is taken for UTF-8; ``RowEncoder.encode`` checks that it is."""
         self.type = column_type
         self.has_nulls = False
         self.non_finite = 0
@@ -175,7 +178,23 @@ class RowEncoder:
         return table_schema(column.field(name) for column, name in pairs)
 
     def encode(self, columns: Sequence[Values], rows: int) -> bytes:
-        """Write ``rows`` rows as JSON objects joined by commas."""
+        """Write ``rows`` rows as JSON objects joined by commas.
+
+        Raises:
+            QueryFailed: a value is not UTF-8, because a function of the query changed client_encoding.
+        """
+        try:
+            data = self._encode(columns, rows)
+            if not data.isascii():
+                data.decode()  # once a batch, at memory speed; nothing else would notice before the store
+        except UnicodeDecodeError:
+            fault = (
+                "the source sent text that is not UTF-8; does a function of the query set client_encoding?"
+            )
+            raise QueryFailed(fault, sqlstate=_BAD_CHARACTERS) from None
+        return data
+
+    def _encode(self, columns: Sequence[Values], rows: int) -> bytes:
         if not columns:
             return b",".join([b"{}"] * rows)
         if not rows:

@@ -25,7 +25,8 @@ _MOST_HOURS = 4096
 def plain_timestamp(text: bytes) -> bytes | None:
     """Write a timestamp without time zone, None when it has no ISO form."""
     zeros = _PLAIN.get(len(text))
-    if zeros is None or text[10] != 0x20 or text.endswith(b"C"):
+    # a function of the query may have set another DateStyle: 24.11.2026 is as long
+    if zeros is None or text[10] != 0x20 or text[4] != 0x2D or text.endswith(b"C"):
         return None
     return text[:10] + b"T" + text[11:] + zeros
 

@@ -90,6 +90,7 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; what went wrong stands on stderr in one line."""
+    _open_streams()
     # what a terminal's encoding lacks is escaped, never a reason to fail
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -117,6 +118,13 @@ def run(arguments: list[str]) -> int:
         return _failed(error)
     # a command returns None, or its exit code where finding something is not a failure to do it
     return code if isinstance(code, int) else 0
+
+
+def _open_streams() -> None:
+    """Let streams that were closed at the start lead nowhere: Python has None for them, its users do not."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 (as long as the process)
 
 
 def one_line(error: BaseException) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
 from pgsched.domain.sql_guard import MAX_SQL_BYTES, Rule, Verdict
+from pgsched.entrypoints.cli.jsonl import bounded_lines
 
 if TYPE_CHECKING:
     from pgsched.application.ports.execution import SqlGuard
@@ -23,7 +23,12 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("source", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument(
+    "source",
+    metavar="FILE|-",
+    required=False,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one line of JSON.")
 @click.option("--jsonl", is_flag=True, help='Read lines {"sql":…}, answer a line of JSON each.')
 @click.option(
@@ -31,20 +36,25 @@ def group() -> None:
 )
 @click.pass_context
 def check(
-    context: click.Context, source: str, *, as_json: bool, jsonl: bool, no_user_functions: bool
+    context: click.Context, source: str | None, *, as_json: bool, jsonl: bool, no_user_functions: bool
 ) -> None:
     """Say whether the statement in FILE (or on standard input, -) may run: exit 0 allowed, 1 refused.
 
-    With --jsonl the exit code is 0 when every line was answered.
+    With --jsonl the exit code is 0 when every line was answered, and FILE may be left out: standard input.
     """
     if as_json and jsonl:
         raise click.UsageError("--json and --jsonl exclude each other")
+    if source is None:
+        # a person who forgets the file would wait for a command that waits for the person
+        if not jsonl:
+            raise click.UsageError("Missing argument 'FILE|-'.")
+        source = "-"
     from pgsched.adapters.guard.grammar import PostgresGrammarGuard
 
     guard = PostgresGrammarGuard()
     with click.open_file(source, "rb") as stream:
         if jsonl:
-            for line in _lines(stream):
+            for line in bounded_lines(stream, MAX_LINE_BYTES):
                 verdict = _check_line(guard, line, allow_user_functions=not no_user_functions)
                 click.echo(_as_json(verdict))
             return
@@ -85,15 +95,6 @@ def _check_line(guard: SqlGuard, line: bytes, *, allow_user_functions: bool) -> 
     if not isinstance(sql, str):
         return Verdict.refused(Rule.INVALID_REQUEST, 'the line has no text "sql"; write {"sql": "SELECT …"}')
     return guard.check(sql, allow_user_functions=allow_user_functions)
-
-
-def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines; of one that is too long only its beginning, longer than MAX_LINE_BYTES."""
-    while line := stream.readline(MAX_LINE_BYTES + 2):
-        rest = line
-        while len(rest) == MAX_LINE_BYTES + 2 and not rest.endswith(b"\n"):
-            rest = stream.readline(MAX_LINE_BYTES + 2)
-        yield line.removesuffix(b"\n")
 
 
 def _as_json(verdict: Verdict) -> str:
