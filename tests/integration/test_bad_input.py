@@ -100,13 +100,20 @@ def test_wrong_password_is_not_tried_again(bad):
 @pytest.mark.slow
 def test_mute_source_is_given_up(bad):
     bad, port = bad
+    # a run waits for an answer while another command does: two times ten seconds at once
+    bad.database.execute(
+        "insert into data_source (name, host, port, dbname, username) values ('mute', '127.0.0.1', %s, 'x', 'x')",
+        [port],
+    )
+    bad.place.add_query("mute", "select 1 as one", data_source="mute", **ONCE)
+    run_id = bad.place.json("queries", "run", "mute")["id"]
     added = bad.place.run(
-        *("dsn", "add", "--name", "mute", "--host", "127.0.0.1", "--port", str(port), "--dbname", "x"),
+        *("dsn", "add", "--name", "mute2", "--host", "127.0.0.1", "--port", str(port), "--dbname", "x"),
         *("--username", "x", "--password", "x-password", "--json"),
     )
     assert added.returncode == 0
     assert "within 10 s" in json.loads(added.stdout)["warnings"][0]
-    run = bad.run("select 1 as one", data_source="mute", **ONCE)
+    run = ended_run(bad.database, run_id)
     assert (run["status"], run["error_code"]) == ("error", "source_unreachable")
     assert 9_000 < run["duration_ms"] < 15_000
 

@@ -140,6 +140,21 @@ class JobSpec:
         return FieldFault(field=field, message=f"must be {least} to {most}, not {value}")
 
 
+def first_instant(spec: JobSpec, anchor: datetime, now: datetime) -> datetime | None:
+    """Return the first instant to plan of a job saved ``now``: an interval's anchor itself, cron's next.
+
+    None when the job is disabled, or when its schedule has ended.
+    """
+    if not spec.enabled:
+        return None
+    schedule = Schedule(
+        type=spec.schedule_type, expr=spec.schedule_expr, timezone=spec.timezone, anchor=anchor
+    )
+    if spec.schedule_type is ScheduleType.INTERVAL:
+        return next(schedule.instants_after(anchor, inclusive=True), None)
+    return schedule.next_after(now)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """A stored query job."""

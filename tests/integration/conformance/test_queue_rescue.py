@@ -43,6 +43,22 @@ async def test_cancel_asked_for_twice_is_asked_once(world: World) -> None:
     assert await world.queue.cancel_requests(WORKER) == {claim.hold.run_id}
 
 
+async def test_cancelled_run_is_not_tried_again(world: World) -> None:
+    claim = await world.running()
+    await world.queue.request_cancel(claim.hold.run_id)
+    ended = await world.queue.fail(claim.hold, failure(), retry_in_s=1)
+    assert (ended.status, ended.error_code) == (RunStatus.CANCELLED, "cancelled")
+    await world.advance(60)
+    assert not await world.queue.claim(WORKER, limit=10)
+
+
+async def test_cancelled_run_is_not_handed_back(world: World) -> None:
+    claim = await world.running()
+    await world.queue.request_cancel(claim.hold.run_id)
+    assert await world.queue.hand_back([claim.hold]) == 1
+    assert await world.queue.status_of(claim.hold.run_id) is RunStatus.CANCELLED
+
+
 async def test_run_that_ends_first_is_not_cancelled(world: World) -> None:
     claim = await world.running()
     await world.queue.request_cancel(claim.hold.run_id)

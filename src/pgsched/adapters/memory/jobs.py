@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 from pgsched.adapters.memory.store import MemoryStore
 from pgsched.domain.errors import NameTaken, NotFound
-from pgsched.domain.jobs import Job, JobSpec
-from pgsched.domain.schedules import Schedule, ScheduleType
+from pgsched.domain.jobs import Job, JobSpec, first_instant
 
 
 class MemoryJobs:
@@ -29,7 +28,7 @@ class MemoryJobs:
             id=self._store.new_id(),
             spec=spec,
             anchor_at=anchor,
-            next_run_at=_first_instant(spec, anchor, now) if spec.enabled else None,
+            next_run_at=first_instant(spec, anchor, now),
             created_at=now,
             updated_at=now,
         )
@@ -47,12 +46,3 @@ class MemoryJobs:
     async def all(self) -> Sequence[Job]:
         """Return every job, by name."""
         return sorted(self._store.jobs.values(), key=lambda job: job.spec.name)
-
-
-def _first_instant(spec: JobSpec, anchor: datetime, now: datetime) -> datetime | None:
-    schedule = Schedule(
-        type=spec.schedule_type, expr=spec.schedule_expr, timezone=spec.timezone, anchor=anchor
-    )
-    if spec.schedule_type is ScheduleType.INTERVAL:
-        return next(schedule.instants_after(anchor, inclusive=True), None)
-    return schedule.next_after(now)

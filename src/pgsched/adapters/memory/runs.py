@@ -125,6 +125,8 @@ class MemoryRunQueue:
         told = {"error_code": failure.code, "error_message": failure.message}
         record.public = failure.public
         if retry_in_s is not None:
+            if record.cancel_requested:
+                return self._cancel(record)
             return record.wait(now + timedelta(seconds=retry_in_s), **told)
         self._count_failure(self._store.jobs[record.run.query_id], failure)
         return record.end(now, RunStatus.ERROR, **told)
@@ -139,7 +141,10 @@ class MemoryRunQueue:
         for hold in holds:
             record = self._store.runs.get(hold.run_id)
             if record is not None and record.token == hold.token and record.lease_until is not None:
-                record.wait(self._store.clock.read(), attempt=record.run.attempt - 1)
+                if record.cancel_requested:
+                    self._cancel(record)
+                else:
+                    record.wait(self._store.clock.read(), attempt=record.run.attempt - 1)
                 returned += 1
         self._store.hint()
         return returned

@@ -14,8 +14,7 @@ from pgsched.adapters.postgres.mapping import JOB, SPEC, job_from
 from pgsched.adapters.postgres.statements import first, is_key, labelled, rows
 from pgsched.adapters.postgres.tables import query_job
 from pgsched.domain.errors import NameTaken, NotFound
-from pgsched.domain.jobs import Job, JobSpec
-from pgsched.domain.schedules import Schedule, ScheduleType
+from pgsched.domain.jobs import Job, JobSpec, first_instant
 
 #: wakes workers once the transaction has committed; jobs change rarely enough for its global lock
 _HINT: Final = "select pg_notify('pgsched', '')"
@@ -46,7 +45,7 @@ class PostgresJobs:
                         # an enumeration goes as its text, which it is
                         **{name: getattr(spec, name) for name in SPEC},
                         anchor_at=anchor,
-                        next_run_at=_first_instant(spec, anchor, now[0]),
+                        next_run_at=first_instant(spec, anchor, now[0]),
                     )
                     .returning(*_columns())
                 )
@@ -68,19 +67,8 @@ class PostgresJobs:
     async def all(self) -> Sequence[Job]:
         """Return every job, by name."""
         async with self._database.connection() as connection:
-            found = await rows(connection, select(*_columns()).order_by(query_job.c.name))
+            found = await rows(connection, select(*_columns()).order_by(query_job.c.name.collate("C")))
         return [job_from(row) for row in found]
-
-
-def _first_instant(spec: JobSpec, anchor: datetime, now: datetime) -> datetime | None:
-    if not spec.enabled:
-        return None
-    schedule = Schedule(
-        type=spec.schedule_type, expr=spec.schedule_expr, timezone=spec.timezone, anchor=anchor
-    )
-    if spec.schedule_type == ScheduleType.INTERVAL:
-        return next(schedule.instants_after(anchor, inclusive=True), None)
-    return schedule.next_after(now)
 
 
 def _columns() -> list[Label[Any]]:

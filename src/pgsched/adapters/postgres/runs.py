@@ -159,7 +159,9 @@ class PostgresRunQueue:
         }
         if retry_in_s is None:
             return await self._end(sql.FAIL, hold, **told)
-        return await self._end(sql.RETRY, hold, **told, retry_in_s=retry_in_s)
+        row = await self._one(sql.RETRY, {**_held(hold), **told, "retry_in_s": retry_in_s})
+        # Not queued again: lost, or asked to cancel meanwhile.
+        return await self.cancelled(hold) if row is None else run_from(row)
 
     async def cancelled(self, hold: Hold) -> Run:
         """Record that a held run was cancelled as asked."""
@@ -168,7 +170,8 @@ class PostgresRunQueue:
     async def hand_back(self, holds: Sequence[Hold]) -> int:
         """Queue held runs again at once, the try not counted."""
         async with self._database.transaction() as connection:
-            rows = await _rows(connection, sql.HAND_BACK, _arrays(holds))
+            rows = await _rows(connection, sql.CANCEL_HELD, {**_arrays(holds), "why": _CANCELLED})
+            rows += await _rows(connection, sql.HAND_BACK, _arrays(holds))
             await connection.execute(sql.HINT)
         return len(rows)
 

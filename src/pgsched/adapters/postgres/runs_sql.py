@@ -205,7 +205,7 @@ with r as (
     update query_run set {WAITS}, ready_at = clock_timestamp() + make_interval(secs => %(retry_in_s)s),
         error_code = %(code)s, error_message = %(message)s, error_public = %(public)s,
         error_sqlstate = %(sqlstate)s
-    where {HELD}
+    where {HELD} and cancel_requested_at is null
     returning *),
 swept as (delete from query_run_chunk c using r where c.run_id = r.id)
 select {RUN_COLUMNS} from r"""
@@ -219,11 +219,23 @@ with r as (
 swept as (delete from query_run_chunk c using r where c.run_id = r.id)
 select {RUN_COLUMNS} from r"""
 
+CANCEL_HELD: Final = f"""
+with r as (
+    update query_run r set status = 'cancelled', error_code = 'cancelled', error_message = %(why)s,
+        error_public = %(why)s, {ENDED}
+    from unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) as held (id, token)
+    where r.id = held.id and r.token = held.token and r.status = 'running'
+        and r.cancel_requested_at is not null
+    returning r.id),
+swept as (delete from query_run_chunk c using r where c.run_id = r.id)
+select id from r"""
+
 HAND_BACK: Final = f"""
 with r as (
     update query_run r set {WAITS}, attempt = r.attempt - 1, ready_at = clock_timestamp()
     from unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) as held (id, token)
     where r.id = held.id and r.token = held.token and r.status = 'running'
+        and r.cancel_requested_at is null
     returning r.id),
 swept as (delete from query_run_chunk c using r where c.run_id = r.id)
 select id from r"""

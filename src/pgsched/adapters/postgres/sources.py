@@ -62,7 +62,7 @@ class PostgresSources:
     async def all(self) -> Sequence[DataSource]:
         """Return every source, by name."""
         async with self._database.connection() as connection:
-            found = await rows(connection, select(*_columns()).order_by(data_source.c.name))
+            found = await rows(connection, select(*_columns()).order_by(data_source.c.name.collate("C")))
         return [source_from(row) for row in found]
 
 

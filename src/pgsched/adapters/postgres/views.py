@@ -32,6 +32,8 @@ from query_job j left join lateral (
     order by l.scheduled_at desc, l.id desc limit 1) r on true
 where {_MAY_SEE}"""
 
+# by code points, whatever the collation of the database
+_BY_NAME: Final = 'order by j.name collate "C"'
 _COUNT: Final = f"select count(*) as total from query_job j where {_MAY_SEE}"
 
 _BLOB: Final = "b.format, b.df_json"
@@ -81,7 +83,7 @@ class PostgresQueryView(_Reader):
     async def page(self, audience: Audience, *, limit: int, offset: int) -> tuple[Sequence[QueryCard], int]:
         """Return some visible queries by name, and how many there are in all."""
         parameters = {"limit": limit, "offset": min(offset, _INT64 - 1), **_visible(audience)}
-        rows = await self._rows(f"{_CARD} order by j.name limit %(limit)s offset %(offset)s", parameters)
+        rows = await self._rows(f"{_CARD} {_BY_NAME} limit %(limit)s offset %(offset)s", parameters)
         total = await self._rows(_COUNT, parameters)
         return [_card_from(row, audience) for row in rows], total[0]["total"]
 

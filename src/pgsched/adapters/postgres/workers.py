@@ -18,6 +18,8 @@ from pgsched.domain.errors import DatabaseFault
 WORKER_LOCK_CLASS: Final = 1886812004
 #: seconds after its last sign of life at which a worker without a session lock counts as gone
 SILENT_S: Final = 30
+#: seconds a server that does not answer may hold up a worker that leaves
+_UNLOCK_S: Final = 1
 
 _ARE_HELD: Final = f"""
 select objid from pg_locks
@@ -49,6 +51,7 @@ select set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives
        set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false)"""
 _IS_OURS: Final = "select pg_backend_pid() = %(pid)s"
 _LOCK: Final = f"select pg_advisory_lock({WORKER_LOCK_CLASS}, %(id)s)"
+_UNLOCK: Final = f"select pg_advisory_unlock({WORKER_LOCK_CLASS}, %(id)s)"
 _IS_LOCKED: Final = f"""
 select pg_backend_pid() = %(pid)s
    and %(id)s in (select objid::bigint from ({_ARE_HELD} and pid = pg_backend_pid()) held)"""
@@ -146,6 +149,11 @@ class PostgresAttendance:
 
     async def leave(self) -> None:
         """Take the lock off and mark the worker as stopped, if the database can be told."""
+        if self._connection is not None and self.session_lock:
+            # The server frees it by itself, but only some time after the connection is closed.
+            with suppress(Error, TimeoutError):
+                async with asyncio.timeout(_UNLOCK_S):
+                    await self._connection.execute(_UNLOCK, {"id": self.worker_id})
         await self._drop()
         with suppress(DatabaseFault):
             async with self._database.connection() as connection:

@@ -110,7 +110,7 @@ class Planned:
     jobs: int
     #: runs that now wait
     queued: int
-    #: instants that were recorded without a run
+    #: instants decided without a run, those that were recorded before included
     recorded: int
 
 
@@ -204,6 +204,7 @@ class RunQueue(Protocol):
     async def fail(self, hold: Hold, failure: Failure, *, retry_in_s: float | None) -> Run:
         """End the run with an error, or queue it again when ``retry_in_s`` says when.
 
+        A run that someone asked to cancel is not tried again but cancelled.
         A final error counts towards ``pause_after_failures``.
 
         Raises:
@@ -220,7 +221,10 @@ class RunQueue(Protocol):
         ...
 
     async def hand_back(self, holds: Sequence[Hold]) -> int:
-        """Queue held runs again at once, the try not counted; returns how many were still held."""
+        """Queue held runs again at once, the try not counted; returns how many were still held.
+
+        Those that someone asked to cancel are cancelled instead.
+        """
         ...
 
     async def reap(self) -> Sequence[Run]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgsched.domain.errors import SettingFault
+from pgsched.domain.errors import EmbeddedFault, SettingFault
 from pgsched.entrypoints.container import Container, container_for, opened
 from pgsched.entrypoints.http.server import listen
 from pgsched.entrypoints.signals import stop_on_signals
@@ -163,10 +163,13 @@ def _tell(url: str, login: list[str], *, demo: bool) -> None:
 
 
 async def _keep_postgres(cluster: EmbeddedCluster) -> None:
+    port = cluster.application.port
     while True:
         await cluster.wait()
         click.echo("the embedded Postgres ended; starting it again", err=True)
-        await cluster.start()
+        if (await cluster.start()).port != port:
+            # Rare: it was taken meanwhile. Everything that runs here knows the old one.
+            raise EmbeddedFault("the embedded Postgres had to take another port; start `pgsched up` again")
 
 
 async def _unless_stopped(stop: asyncio.Event, starting: Awaitable[object]) -> None:
