@@ -102,7 +102,8 @@ def test_mute_source_is_given_up(bad):
     bad, port = bad
     # a run waits for an answer while another command does: two times ten seconds at once
     bad.database.execute(
-        "insert into data_source (name, host, port, dbname, username) values ('mute', '127.0.0.1', %s, 'x', 'x')",
+        "insert into data_source (name, host, port, dbname, username)"
+        " values ('mute', '127.0.0.1', %s, 'x', 'x')",
         [port],
     )
     bad.place.add_query("mute", "select 1 as one", data_source="mute", **ONCE)
