@@ -76,12 +76,20 @@ def is_up(process: Process) -> None:
 
 def family_of(process: Process) -> list[psutil.Process]:
     """Everything that runs because of `up`: api, worker, postmaster and its children."""
-    family = process.family()
-    said = {" ".join(each.cmdline()) for each in family}
-    assert any("pgsched api" in line for line in said)
-    assert any("pgsched worker" in line for line in said)
-    assert any(each.name().startswith("postgres") for each in family)
-    return family
+    for member in ("api", "worker", "-D"):
+        assert members(process, member)
+    return process.family()
+
+
+def members(process: Process, argument: str) -> list[psutil.Process]:
+    """Those that run because of `up` and have this argument: `-D` is the postmaster's."""
+    found = []
+    for each in process.family():
+        # ended, and perhaps not yet waited for
+        with suppress(psutil.NoSuchProcess):
+            if argument in each.cmdline():
+                found.append(each)
+    return found
 
 
 def told_of(process: psutil.Process) -> str:
@@ -212,22 +220,17 @@ def test_second_up_on_the_same_home_is_refused(demo):
 
 @pytest.mark.slow
 def test_service_that_ends_is_started_again(demo):
-    (worker,) = [each for each in demo.process.family() if "worker" in each.cmdline()]
+    (worker,) = members(demo.process, "worker")
     worker.kill()
     worker.wait()
-    eventually(
-        lambda: [each for each in demo.process.family() if "worker" in each.cmdline() and each != worker],
-        within_s=10,
-    )
+    eventually(lambda: members(demo.process, "worker") not in ([], [worker]), within_s=10)
     eventually(lambda: httpx.get(f"{demo.url}/readyz").json().get("workers") == 1, within_s=10)
     assert "up: worker ended with code -9; starting it again\n" in demo.process.err
 
 
 @pytest.mark.slow
 def test_embedded_server_that_ends_is_started_again(demo):
-    (postmaster,) = [
-        each for each in demo.process.family() if each.name() == "postgres" and "-D" in each.cmdline()
-    ]
+    (postmaster,) = members(demo.process, "-D")
     before = demo.runs()[0]["id"]
     postmaster.kill()
     eventually(lambda: "starting it again" in demo.process.err, within_s=15)
