@@ -102,6 +102,7 @@ class Worker:
         self._reap_timer = _Timer(POLL_S * 0.9)
         self._beat_timer = _Timer(BEAT_EVERY_S)
         self._away = False
+        self._overdue: tuple[datetime, ...] = ()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, then drain: finish what ends in time, hand back the rest at once."""
@@ -164,6 +165,11 @@ class Worker:
             # The answer is half a round trip old when it is here.
             age = timedelta(seconds=(time.monotonic() - asked_at) / 2)
             self._alarms.arm(ahead.now + age, ahead.instants)
+            # What came due during this look is looked at again at once; what stays due is somebody else's.
+            overdue = tuple(instant for instant in ahead.instants if instant <= ahead.now)
+            if set(overdue) - set(self._overdue):
+                self._wake.set()
+            self._overdue = overdue
             if self._beat_timer.due():
                 await attendance.beat()
             self._returned()

@@ -270,6 +270,12 @@ class SchemaMismatch(DatabaseFault):
 
     code = "schema_mismatch"
 
+    @classmethod
+    def between(cls, found: int, expected: int) -> Self:
+        """Say how the version found differs from the one this program is made for, and what to do."""
+        what = f"the schema is version {found} and this program is made for {expected}"
+        return cls(f"{what}; run pgsched db upgrade" if found < expected else f"{what}; upgrade pgsched")
+
 
 class LeaseLost(PgschedError):
     """Another worker holds the run now; what this one did counts for nothing."""

@@ -11,10 +11,9 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from pgsched import __version__
-from pgsched.domain.errors import DatabaseFault
+from pgsched.domain.errors import DatabaseFault, SchemaMismatch
 from pgsched.entrypoints.container import Container, container_for, opened, pepper_of
 from pgsched.entrypoints.http.app import ApiServices, create_app
-from pgsched.entrypoints.http.health import mismatch
 from pgsched.entrypoints.http.server import listen, run, url_of
 from pgsched.entrypoints.signals import stop_on_signals
 
@@ -59,11 +58,10 @@ async def _tell_if_waiting(container: Container) -> None:
     """Say at the start what every request would be told: the database is away, or not migrated."""
     try:
         found = await container.health_view().readiness()
-        why = mismatch(found) if found.schema_version != found.expected_version else None
+        if found.schema_version != found.expected_version:
+            raise SchemaMismatch.between(found.schema_version, found.expected_version)
     except DatabaseFault as fault:
-        why = fault.detail
-    if why is not None:
-        log.warning("answering 503 for now: %s", why, extra={"action": "api.waiting"})
+        log.warning("answering 503 for now: %s", fault.detail, extra={"action": "api.waiting"})
 
 
 def _tell(url: str) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 #: wait before another look at an instant that has come and that somebody else is planning just now
-OVERDUE = timedelta(milliseconds=20)
+OVERDUE = timedelta(milliseconds=100)
 
 
 class APSchedulerAlarms:

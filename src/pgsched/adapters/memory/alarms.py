@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 #: seconds before an instant that has come already is rung again
-_OVERDUE_S = 0.02
+_OVERDUE_S = 0.1
 
 
 class MemoryAlarms:

@@ -11,8 +11,9 @@ from psycopg import Error
 
 from pgsched.adapters.postgres.database import Connection, Database
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable
+from pgsched.adapters.postgres.schema import EXPECTED, version_of
 from pgsched.application.ports.repositories import WorkerInfo
-from pgsched.domain.errors import DatabaseFault
+from pgsched.domain.errors import DatabaseFault, SchemaMismatch
 
 #: first key of a worker's advisory lock, a number that nobody else uses; the worker's id is the second
 WORKER_LOCK_CLASS: Final = 1886812004
@@ -72,6 +73,8 @@ class PostgresWorkers:
     async def enlist(self, info: WorkerInfo) -> AsyncIterator[PostgresAttendance]:
         """Announce a worker and hold the session lock by which others notice its end."""
         async with self._database.connection() as connection:
+            if (found := await version_of(connection)) != EXPECTED:
+                raise SchemaMismatch.between(found, EXPECTED)
             await connection.execute(_FORGET)
             values = {name: getattr(info, name) for name in ("host", "pid", "version", "concurrency")}
             row = await (await connection.execute(_ENLIST, values)).fetchone()

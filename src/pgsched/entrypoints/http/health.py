@@ -67,21 +67,11 @@ def routes(view: HealthView) -> list[HTTPRouteHandler]:
     async def readyz() -> ASGIResponse:
         found = await view.readiness()
         if found.schema_version != found.expected_version:
-            raise SchemaMismatch(mismatch(found))
+            raise SchemaMismatch.between(found.schema_version, found.expected_version)
         ready = Ready(schema=found.schema_version, workers=found.workers, warnings=_warnings(found))
         return ASGIResponse(body=wire.encode(ready), media_type=wire.JSON, headers=_FRESH)
 
     return [healthz, readyz]
-
-
-def mismatch(found: Readiness) -> str:
-    """Say how a schema differs from what this program is made for, and what to do."""
-    what = (
-        f"the schema is version {found.schema_version} and this program is made for {found.expected_version}"
-    )
-    if found.schema_version < found.expected_version:
-        return f"{what}; run pgsched db upgrade"
-    return f"{what}; upgrade pgsched"
 
 
 def _warnings(found: Readiness) -> list[str]:
