@@ -103,6 +103,18 @@ def test_missing_schema_is_told_and_waited_for(empty_database, tmp_path):
         assert_quiet(place.everything_said())
 
 
+def test_newer_schema_is_told_and_left_alone(database, tmp_path):
+    database.execute("insert into schema_migration (version, name) values (9999, 'of_a_later_pgsched')")
+    with installation(tmp_path / "place", database.url) as place:
+        assert "upgrade pgsched" in place.refused("db", "upgrade")
+        worker = place.start("worker")
+        api, _ = place.api()
+        eventually(lambda: "upgrade pgsched" in worker.err)
+        eventually(lambda: "upgrade pgsched" in api.err)
+        assert database.execute("select count(*) from worker") == [(0,)]
+        assert_quiet(place.everything_said())
+
+
 def test_pepper_of_another_size_is_refused_without_showing_it(place):
     short = base64.b64encode(b"too-short-a-secret").decode()
     line = place.refused("api", ARGON2_SECRET_KEY_B64=short)
