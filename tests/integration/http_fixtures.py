@@ -17,6 +17,7 @@ from postgres_fixtures import Database
 
 from pgsched.entrypoints.http import server
 from pgsched.entrypoints.http.app import ApiServices, create_app
+from pgsched.entrypoints.loop import run_on_fast_loop
 
 #: scheduled_at of the first run
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -151,7 +152,7 @@ def served(make: Callable[[], ApiServices]) -> Iterator[str]:
 
         await server.run(create_app(make()), sock, stop=stop, ready=tell)
 
-    thread = threading.Thread(target=server.run_on_fast_loop, args=(main(),))
+    thread = threading.Thread(target=run_on_fast_loop, args=(main(),))
     thread.start()
     try:
         assert ready.wait(20), "the server did not start"

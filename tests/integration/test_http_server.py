@@ -25,7 +25,8 @@ PROGRAM = """
 import sys
 from http_fixtures import services_over
 from pgsched.entrypoints.http.app import create_app
-from pgsched.entrypoints.http.server import listen, run, run_on_fast_loop
+from pgsched.entrypoints.http.server import listen, run
+from pgsched.entrypoints.loop import run_on_fast_loop
 from pgsched.entrypoints.signals import stop_on_signals
 
 async def main():

@@ -14,6 +14,6 @@ import click
 def command(host: str, port: int, processes: int) -> None:
     """Serve the HTTP API and the page of queries, until SIGTERM or Ctrl-C."""
     from pgsched.entrypoints.api import serve
-    from pgsched.entrypoints.http.server import run_on_fast_loop
+    from pgsched.entrypoints.loop import run_on_fast_loop
 
     run_on_fast_loop(serve(host=host, port=port, processes=processes))

@@ -11,8 +11,7 @@ import click
 )
 def command(concurrency: int) -> None:
     """Plan and run what is due, until SIGTERM or Ctrl-C; then finish or hand back what runs."""
-    import asyncio
-
+    from pgsched.entrypoints.loop import run_on_fast_loop
     from pgsched.entrypoints.worker import serve
 
-    asyncio.run(serve(concurrency))
+    run_on_fast_loop(serve(concurrency))

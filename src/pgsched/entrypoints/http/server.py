@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgsched.domain.errors import CannotListen
 
@@ -126,11 +126,3 @@ async def run(
         raise group.exceptions[0] from None
     finally:
         sock.close()
-
-
-def run_on_fast_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on uvloop."""
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)
