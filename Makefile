@@ -61,8 +61,7 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 
 chromium:
 	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || \
-		command -v google-chrome >/dev/null 2>&1 || test -n "$$PGSCHED_TEST_CHROMIUM" || \
-		deploy/system-packages chromium
+		command -v google-chrome >/dev/null 2>&1 || deploy/system-packages chromium
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

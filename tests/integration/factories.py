@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from pgsched.application.ports.repositories import WorkerInfo
+from pgsched.application.ports.queue import WorkerInfo
 from pgsched.domain.jobs import JobSpec
 from pgsched.domain.planning import Gap, Plan, PlannedRun
 from pgsched.domain.runs import Failure, SkipReason, Success

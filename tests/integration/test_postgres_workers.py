@@ -18,7 +18,7 @@ from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.health import PostgresHealth
 from pgsched.adapters.postgres.schema import upgrade
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
-from pgsched.application.ports.repositories import WorkerInfo
+from pgsched.application.ports.queue import WorkerInfo
 from pgsched.domain.errors import DatabaseUnavailable
 
 INFO = WorkerInfo(host="here", pid=1, version="0", concurrency=2)
@@ -84,7 +84,7 @@ WORKER = """
 import asyncio, sys
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.workers import PostgresWorkers
-from pgsched.application.ports.repositories import WorkerInfo
+from pgsched.application.ports.queue import WorkerInfo
 
 async def main():
     database = Database(sys.stdin.readline().strip(), application_name="test")

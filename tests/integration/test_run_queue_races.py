@@ -18,7 +18,7 @@ from pgsched.adapters.postgres.jobs import PostgresJobs
 from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.adapters.postgres.views import PostgresRunView
-from pgsched.application.ports.repositories import Claim
+from pgsched.application.ports.queue import Claim
 from pgsched.domain.audience import EVERYTHING
 from pgsched.domain.errors import LeaseLost, NotCancellable
 from pgsched.domain.jobs import Job, OverlapPolicy

@@ -29,16 +29,8 @@ from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
-from pgsched.application.ports.repositories import (
-    Accounts,
-    Attendance,
-    Claim,
-    Jobs,
-    Planned,
-    RunQueue,
-    Sources,
-    Workers,
-)
+from pgsched.application.ports.queue import Attendance, Claim, Planned, RunQueue, Workers
+from pgsched.application.ports.repositories import Accounts, Jobs, Sources
 from pgsched.application.ports.timing import Clock
 from pgsched.application.ports.views import HealthView, QueryView, RunFilter, RunView, StoredRun
 from pgsched.domain.audience import EVERYTHING

@@ -91,3 +91,18 @@ async def test_an_account_is_added_once_whatever_the_letter_case() -> None:
 def test_two_containers_share_nothing() -> None:
     first, second = in_memory(), in_memory()
     assert first.container.jobs() is not second.container.jobs()
+
+
+async def test_what_cannot_be_closed_does_not_keep_the_rest_open() -> None:
+    world, closed = in_memory(), []
+
+    async def breaks() -> None:
+        raise OSError("cannot be closed")
+
+    async def closes() -> None:
+        closed.append(True)
+
+    with pytest.raises(OSError, match="cannot be closed"):
+        async with opened(world.container) as container:
+            container.closers().extend([closes, breaks])
+    assert closed == [True]

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pgsched.application.ports.execution import QuerySource, SqlGuard, Statement
-from pgsched.application.ports.repositories import Claim, RunQueue
+from pgsched.application.ports.queue import Claim, RunQueue
 from pgsched.application.ports.secrets import PasswordVault
 from pgsched.application.sources import address_of, open_password
 from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, LeaseLost, PgschedError, SqlNotAllowed
@@ -16,8 +16,8 @@ from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Hold, Run, Success, 
 
 log = logging.getLogger(__name__)
 
-#: seconds between two tries to record an outcome while the database is away
-RECORD_AGAIN_S = 0.5
+#: seconds between two tries while the metadata database is away
+AGAIN_S = 0.5
 
 _T = TypeVar("_T")
 
@@ -41,8 +41,9 @@ class RunJob:
             DatabaseFault: the schema is another, or a right is missing; nothing was recorded.
         """
         try:
-            success = await self._execute(claim)
-            run = await _recorded(lambda: self._queue.succeed(claim.hold, success))
+            # Before the SQL runs, the metadata database is asked who it is; that is worth waiting for too.
+            success = await _through_outages(lambda: self._execute(claim))
+            run = await _through_outages(lambda: self._queue.succeed(claim.hold, success))
         except (LeaseLost, DatabaseFault):
             raise
         except PgschedError as error:
@@ -99,7 +100,7 @@ class RunJob:
         )
 
     async def _stage(self, hold: Hold, seq: int, rows: bytes) -> None:
-        await _recorded(lambda: self._queue.stage(hold, seq, rows))
+        await _through_outages(lambda: self._queue.stage(hold, seq, rows))
 
     async def _fail(self, claim: Claim, failure: Failure) -> Run:
         delay = None
@@ -117,20 +118,20 @@ class RunJob:
             "" if delay is None else f", tried again in {delay:.0f} s",
             extra={"action": "run.failed", "error_code": failure.code, **_ids(claim)},
         )
-        return await _recorded(lambda: self._queue.fail(claim.hold, failure, retry_in_s=delay))
+        return await _through_outages(lambda: self._queue.fail(claim.hold, failure, retry_in_s=delay))
 
 
-async def _recorded(record: Callable[[], Awaitable[_T]]) -> _T:
-    """Record, again and again while the metadata database is away: a result is not thrown away for that.
+async def _through_outages(act: Callable[[], Awaitable[_T]]) -> _T:
+    """Act, again and again while the metadata database is away: a run is not thrown away for that.
 
     It ends with the lease: the worker cancels a run that it cannot renew. A try whose answer was lost may
     have landed; the next one then raises LeaseLost, and nothing is there twice.
     """
     while True:
         try:
-            return await record()
+            return await act()
         except DatabaseUnavailable:
-            await asyncio.sleep(RECORD_AGAIN_S)
+            await asyncio.sleep(AGAIN_S)
 
 
 def _ids(claim: Claim) -> dict[str, int]:

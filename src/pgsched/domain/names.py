@@ -17,6 +17,16 @@ MAX_TITLE = 200
 MAX_DESCRIPTION = 10_000
 
 
+def is_key(key: str | int) -> bool:
+    """Whether anything could be stored under a key: an id of 64 bit or a well-formed name.
+
+    What cannot is not found, without asking: drivers raise on larger numbers, NUL and surrogates.
+    """
+    if isinstance(key, int):
+        return 0 < key < 2**63
+    return NAME.fullmatch(key) is not None
+
+
 def name_fault(field: str, value: str) -> FieldFault | None:
     """Say what is wrong with the name of a source or query, or None when nothing is."""
     if NAME.fullmatch(value):

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from pgsched.domain.durations import Duration
+from pgsched.domain.errors import PgschedError
 from pgsched.domain.jobs import Job, MisfirePolicy, OverlapPolicy
 from pgsched.domain.runs import MAX_WAITING, RunStatus, SkipReason, fraction_of
 from pgsched.domain.schedules import Schedule
@@ -135,6 +136,13 @@ def plan_due(job: Job, now: datetime, active: ActiveRuns) -> Plan:
         return _record(late, [(instant, None) for instant in chosen], job, schedule, following)
     fates, cancel = _overlaps(job.spec.overlap_policy, chosen, active)
     return _record(late, fates, job, schedule, following, cancel_previous=cancel)
+
+
+def why_unplannable(error: Exception) -> str:
+    """Say why a job is paused whose planning raised: what its schedule lacks, or that the fault is ours."""
+    if isinstance(error, PgschedError):
+        return f"cannot be planned: {error.detail}"
+    return f"cannot be planned: internal error ({type(error).__name__}); the worker's log says more"
 
 
 def _until(instants: Iterator[datetime], now: datetime) -> Iterator[datetime]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pgsched.application.accounts import AddAccount
     from pgsched.application.jobs import AddJob
     from pgsched.application.ports.execution import QuerySource, SqlGuard
-    from pgsched.application.ports.repositories import Accounts, Jobs, RunQueue, Sources, WorkerInfo, Workers
+    from pgsched.application.ports.queue import RunQueue, WorkerInfo, Workers
+    from pgsched.application.ports.repositories import Accounts, Jobs, Sources
     from pgsched.application.ports.secrets import PasswordHasher, PasswordVault
     from pgsched.application.ports.timing import Alarms, Clock
     from pgsched.application.ports.views import HealthView, QueryView, RunView
@@ -199,7 +200,7 @@ def _worker_info(concurrency: int) -> WorkerInfo:
     import socket
 
     from pgsched import __version__
-    from pgsched.application.ports.repositories import WorkerInfo
+    from pgsched.application.ports.queue import WorkerInfo
 
     return WorkerInfo(
         host=socket.gethostname(), pid=os.getpid(), version=__version__, concurrency=concurrency
@@ -265,12 +266,14 @@ async def opened(container: Container) -> AsyncIterator[Container]:
     """Open what must be opened, once, and close it however the block ends."""
     database = container.database()
     await database.open()
-    try:
-        yield container
-    finally:
-        for close in reversed(container.closers()):
-            await close()
-        await database.close()
+    # A stack and not a loop: what cannot be closed must not keep the rest open.
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        try:
+            yield container
+        finally:
+            for close in container.closers():
+                stack.push_async_callback(close)
 
 
 def container_for(service: str, *, pool_size: int, concurrency: int = 0) -> Container:

@@ -10,7 +10,7 @@ import pytest
 from factories import SCHEMA, encoded, failure, success
 from worlds import WORKER, World
 
-from pgsched.application.ports.repositories import RunQueue
+from pgsched.application.ports.queue import RunQueue
 from pgsched.domain.errors import LeaseLost, ResultRejected
 from pgsched.domain.runs import LEASE_S, Hold, Run, RunStatus
 

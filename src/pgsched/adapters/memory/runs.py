@@ -10,10 +10,10 @@ from pgsched.adapters.memory import planned
 from pgsched.adapters.memory.claiming import ready_runs
 from pgsched.adapters.memory.documents import checked, document
 from pgsched.adapters.memory.store import MemoryStore, RunRecord
-from pgsched.application.ports.repositories import Claim, Decide, Planned, Renewal, Upcoming
-from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound, PgschedError
+from pgsched.application.ports.queue import Claim, Decide, Planned, Renewal, Upcoming
+from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound
 from pgsched.domain.jobs import Job, OverlapPolicy
-from pgsched.domain.planning import Plan
+from pgsched.domain.planning import Plan, why_unplannable
 from pgsched.domain.runs import (
     LEASE_S,
     MAX_LOSSES,
@@ -43,12 +43,11 @@ class MemoryRunQueue:
         now = self._store.clock.read()
         due = [job for job in self._store.jobs.values() if job.next_run_at and job.next_run_at <= now]
         due.sort(key=lambda job: (job.next_run_at, job.id))
-        # All are judged before anything is written: an error that is not the schedule's changes nothing.
         judged = [(job, self._judge(job, decide)) for job in due[:limit]]
         queued = recorded = 0
         for job, plan in judged:
-            if isinstance(plan, PgschedError):
-                planned.pause(self._store, job, now, plan.detail)
+            if isinstance(plan, Exception):
+                planned.pause(self._store, job, now, why_unplannable(plan))
                 continue
             waiting = planned.write(self._store, job, plan, now)
             queued += waiting
@@ -200,10 +199,10 @@ class MemoryRunQueue:
             raise NotFound("run", run_id)
         return self._store.runs[run_id].run.status
 
-    def _judge(self, job: Job, decide: Decide) -> Plan | PgschedError:
+    def _judge(self, job: Job, decide: Decide) -> Plan | Exception:
         try:
             return decide(job, self._store.clock.read(), planned.active_runs(self._store, job))
-        except PgschedError as error:
+        except Exception as error:  # one job must not stop all others
             return error
 
     def _take(self, record: RunRecord, worker_id: int) -> Claim:

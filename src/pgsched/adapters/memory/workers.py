@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pgsched.adapters.memory.store import MemoryStore
-from pgsched.application.ports.repositories import WorkerInfo
+from pgsched.application.ports.queue import WorkerInfo
 
 
 class MemoryWorkers:

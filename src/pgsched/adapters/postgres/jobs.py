@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Label, insert, select
 
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.mapping import JOB, SPEC, job_from
-from pgsched.adapters.postgres.statements import first, is_key, labelled, rows
+from pgsched.adapters.postgres.statements import first, labelled, rows
 from pgsched.adapters.postgres.tables import query_job
+from pgsched.adapters.postgres.workers import HINT
 from pgsched.domain.errors import NameTaken, NotFound
 from pgsched.domain.jobs import Job, JobSpec, first_instant
-
-#: wakes workers once the transaction has committed; jobs change rarely enough for its global lock
-_HINT: Final = "select pg_notify('pgsched', '')"
+from pgsched.domain.names import is_key
 
 
 class PostgresJobs:
@@ -50,7 +49,7 @@ class PostgresJobs:
                     .returning(*_columns())
                 )
                 row = await first(connection, statement)
-                await connection.execute(_HINT)
+                await connection.execute(HINT)
         assert row is not None
         return job_from(row)
 

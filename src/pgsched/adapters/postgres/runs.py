@@ -13,10 +13,11 @@ from psycopg.rows import dict_row
 from pgsched.adapters.postgres import runs_sql as sql
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.mapping import job_from, run_from, source_from
-from pgsched.application.ports.repositories import Claim, Decide, Planned, Renewal, Upcoming
-from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound, PgschedError, ResultRejected
+from pgsched.adapters.postgres.workers import HINT
+from pgsched.application.ports.queue import Claim, Decide, Planned, Renewal, Upcoming
+from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound, ResultRejected
 from pgsched.domain.jobs import Job, OverlapPolicy
-from pgsched.domain.planning import ActiveRuns, Plan
+from pgsched.domain.planning import ActiveRuns, Plan, why_unplannable
 from pgsched.domain.runs import Failure, Hold, Run, RunStatus, SkipReason, Success, Trigger
 
 log = logging.getLogger(__name__)
@@ -53,17 +54,18 @@ class PostgresRunQueue:
             }
             plans: list[tuple[Job, Plan]] = []
             for row in rows:
-                job = job_from(row)
                 try:
+                    job = job_from(row)
                     plans.append((job, decide(job, row["now"], active.get(job.id, ActiveRuns()))))
-                except PgschedError as error:
-                    # One schedule that cannot be read (its zone is gone, say) must not stop all others.
+                except Exception as error:
+                    # One job that cannot be planned (its zone is gone, say) must not stop all others.
                     log.exception(
                         "query %s cannot be planned and is paused",
-                        job.spec.name,
-                        extra={"action": "job.unplannable", "query_id": job.id},
+                        row["j_name"],
+                        extra={"action": "job.unplannable", "query_id": row["j_id"]},
                     )
-                    await connection.execute(sql.PAUSE_UNPLANNABLE, {"id": job.id, "why": error.detail})
+                    parameters = {"id": row["j_id"], "why": why_unplannable(error)}
+                    await connection.execute(sql.PAUSE_UNPLANNABLE, parameters)
             queued = await _write_plans(connection, plans)
         recorded = sum(len(p.runs) + sum(g.instants for g in p.gaps) for _, p in plans) - queued
         return Planned(jobs=len(rows), queued=queued, recorded=recorded)
@@ -172,7 +174,7 @@ class PostgresRunQueue:
         async with self._database.transaction() as connection:
             rows = await _rows(connection, sql.CANCEL_HELD, {**_arrays(holds), "why": _CANCELLED})
             rows += await _rows(connection, sql.HAND_BACK, _arrays(holds))
-            await connection.execute(sql.HINT)
+            await connection.execute(HINT)
         return len(rows)
 
     async def reap(self) -> Sequence[Run]:
@@ -186,7 +188,7 @@ class PostgresRunQueue:
             row = await _first(connection, sql.REQUEST, {"query_id": query_id, "trigger": trigger.value})
             if row is None:
                 raise NotFound("query", query_id)
-            await connection.execute(sql.HINT)
+            await connection.execute(HINT)
         return run_from(row)
 
     async def request_cancel(self, run_id: int) -> Run:
@@ -197,7 +199,7 @@ class PostgresRunQueue:
             for statement in (sql.CANCEL_WAITING, sql.CANCEL_RUNNING) * 2:
                 row = await _first(connection, statement, parameters)
                 if row is not None:
-                    await connection.execute(sql.HINT)
+                    await connection.execute(HINT)
                     return run_from(row)
         status = await self.status_of(run_id)
         raise NotCancellable(f"run {run_id} is over: {status}")

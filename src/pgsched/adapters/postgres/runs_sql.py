@@ -12,6 +12,8 @@ from pgsched.domain.runs import LEASE_S, MAX_LOSSES, MAX_PARALLEL
 HELD: Final = (
     "id = %(run_id)s and token = %(token)s and status = 'running' and lease_until > clock_timestamp()"
 )
+#: now, once a statement: a volatile function cannot bound an index scan, the value of a subquery can
+NOW: Final = "(select clock_timestamp())"
 #: what ends every hold
 RELEASED: Final = "lease_until = null, worker_id = null, cancel_requested_at = null"
 #: what ends every attempt for good
@@ -23,7 +25,7 @@ WAITS: Final = f"status = 'queued', run_started_at = null, {RELEASED}"
 LOCK_DUE: Final = f"""
 select {JOB_COLUMNS}, clock_timestamp() as now
 from query_job j
-where j.next_run_at <= clock_timestamp()
+where j.next_run_at <= {NOW}
 order by j.next_run_at, j.id
 limit %(limit)s
 for no key update skip locked"""
@@ -81,23 +83,23 @@ PAUSE_UNPLANNABLE: Final = """
 update query_job set paused_at = clock_timestamp(), pause_reason = %(why)s, next_run_at = null
 where id = %(id)s"""
 
-UPCOMING: Final = """
+UPCOMING: Final = f"""
 select clock_timestamp() as now, array(
     select at from (
         (select distinct next_run_at as at from query_job
-         where next_run_at <= clock_timestamp() + make_interval(secs => %(within_s)s)
+         where next_run_at <= {NOW} + make_interval(secs => %(within_s)s)
          order by 1 limit %(limit)s)
         union
         (select distinct ready_at from query_run
-         where status = 'queued' and ready_at > clock_timestamp()
-           and ready_at <= clock_timestamp() + make_interval(secs => %(within_s)s)
+         where status = 'queued' and ready_at > {NOW}
+           and ready_at <= {NOW} + make_interval(secs => %(within_s)s)
          order by 1 limit %(limit)s)) ahead
     order by at limit %(limit)s) as instants"""
 
-SKIP_LATE: Final = """
+SKIP_LATE: Final = f"""
 with late as (
     select id from query_run
-    where status = 'queued' and deadline_at is not null and deadline_at <= clock_timestamp()
+    where status = 'queued' and deadline_at is not null and deadline_at <= {NOW}
     order by deadline_at limit 1000
     for no key update skip locked)
 update query_run r set status = 'skipped', error_code = 'deadline', run_finished_at = clock_timestamp(),
@@ -106,11 +108,11 @@ from late where r.id = late.id"""
 
 # The lock makes the count of a source's runs true until the claim commits; the count itself must be read by
 # the next statement, with a snapshot taken after the lock.
-LOCK_SOURCES: Final = """
+LOCK_SOURCES: Final = f"""
 select s.id from data_source s
 where exists (
         select from query_run q
-        where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= clock_timestamp())
+        where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= {NOW})
   and s.max_concurrency > (
         select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
 order by s.id
@@ -127,12 +129,12 @@ ready as (
     select q.id, q.ready_at
     from source cross join lateral (
         select w.id, w.ready_at from query_run w
-        where w.status = 'queued' and w.data_source_id = source.id and w.ready_at <= clock_timestamp()
+        where w.status = 'queued' and w.data_source_id = source.id and w.ready_at <= {NOW}
           and (select count(*) from (
                 select from query_run o
                 where o.query_id = w.query_id
                   and (o.status = 'running'
-                    or (o.status = 'queued' and o.ready_at <= clock_timestamp()
+                    or (o.status = 'queued' and o.ready_at <= {NOW}
                         and (o.ready_at, o.id) < (w.ready_at, w.id)))
                 limit {MAX_PARALLEL}) ahead) < case when w.exclusive then 1 else {MAX_PARALLEL} end
         order by w.ready_at, w.id
@@ -300,4 +302,3 @@ with r as (
 select {RUN_COLUMNS} from r"""
 
 STATUS: Final = "select status from query_run where id = %(run_id)s"
-HINT: Final = "select pg_notify('pgsched', '')"

@@ -11,9 +11,10 @@ from sqlalchemy import Label, func, insert, select, update
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.mapping import SOURCE, source_from
-from pgsched.adapters.postgres.statements import first, is_key, labelled, rows
+from pgsched.adapters.postgres.statements import first, labelled, rows
 from pgsched.adapters.postgres.tables import data_source
 from pgsched.domain.errors import NameTaken, NotFound
+from pgsched.domain.names import is_key
 from pgsched.domain.sources import DataSource, NewSource
 
 

@@ -12,8 +12,6 @@ from sqlalchemy import Label, Table
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql import ClauseElement
 
-from pgsched.domain.names import NAME
-
 Row = dict[str, Any]
 
 
@@ -54,13 +52,3 @@ async def run(connection: AsyncConnection[Any], statement: ClauseElement) -> int
 def labelled(table: Table, names: Iterable[str], prefix: str) -> list[Label[Any]]:
     """Return columns named for ``mapping``: ``j_id`` for prefix ``j_``."""
     return [table.c[name].label(f"{prefix}{name}") for name in names]
-
-
-def is_key(key: str | int) -> bool:
-    """Whether anything could be stored under a key: an id of 64 bit or a well-formed name.
-
-    What cannot is not found, without asking: the driver would raise on larger numbers, NUL and surrogates.
-    """
-    if isinstance(key, int):
-        return 0 < key < 2**63
-    return NAME.fullmatch(key) is not None

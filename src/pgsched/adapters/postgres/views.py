@@ -16,6 +16,7 @@ from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, Store
 from pgsched.domain.audience import Audience
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Visibility
+from pgsched.domain.names import is_key
 from pgsched.domain.runs import Run, RunStatus
 
 _Row = dict[str, Any]
@@ -24,16 +25,10 @@ _INT64: Final = 2**63
 #: what every statement about a query asks first
 _MAY_SEE: Final = "j.visibility = any(%(visibilities)s)"
 
-_CARD: Final = f"""
-select j.id as card_id, j.name, j.title, j.description, j.schedule_type, j.schedule_expr, j.timezone,
-    j.enabled, j.visibility, j.pause_reason, j.next_run_at, j.created_at, j.updated_at, {RUN_COLUMNS}
-from query_job j left join lateral (
-    select * from query_run l where l.query_id = j.id and l.status <> 'skipped'
-    order by l.scheduled_at desc, l.id desc limit 1) r on true
-where {_MAY_SEE}"""
-
 # by code points, whatever the collation of the database
 _BY_NAME: Final = 'order by j.name collate "C"'
+
+_PAGE: Final = f"select * from query_job j where {_MAY_SEE} {_BY_NAME} limit %(limit)s offset %(offset)s"
 _COUNT: Final = f"select count(*) as total from query_job j where {_MAY_SEE}"
 
 _BLOB: Final = "b.format, b.df_json"
@@ -44,15 +39,24 @@ select c.data from query_run_chunk c join query_run r on r.id = c.run_id and r.t
 where c.run_id = %(run_id)s order by c.seq"""
 
 
+def _cards(jobs: str) -> str:
+    """Return the statement for cards of the jobs selected: few, each costs a lookup of its last run."""
+    return f"""
+        select j.id as card_id, j.name, j.title, j.description, j.schedule_type, j.schedule_expr, j.timezone,
+            j.enabled, j.visibility, j.pause_reason, j.next_run_at, j.created_at, j.updated_at, {RUN_COLUMNS}
+        from ({jobs}) j left join lateral (
+            select * from query_run l where l.query_id = j.id and l.status <> 'skipped'
+            order by l.scheduled_at desc, l.id desc limit 1) r on true
+        {_BY_NAME}"""
+
+
 def _job_is(key: str | int) -> str:
     return "j.id = %(key)s" if isinstance(key, int) else "j.name = %(key)s"
 
 
-def _storable(key: str | int) -> bool:
-    """Whether a key could be one: no driver error for ids beyond 64 bit, NUL or surrogates."""
-    if isinstance(key, int):
-        return 0 < key < _INT64
-    return key.isascii() and key.isprintable()
+def _status_is(alias: str, status: RunStatus) -> str:
+    """Return the condition; the status stands in its text, so that the planner sees the partial indexes."""
+    return f"{alias}.status = '{status.value}'"
 
 
 class _Reader:
@@ -83,14 +87,15 @@ class PostgresQueryView(_Reader):
     async def page(self, audience: Audience, *, limit: int, offset: int) -> tuple[Sequence[QueryCard], int]:
         """Return some visible queries by name, and how many there are in all."""
         parameters = {"limit": limit, "offset": min(offset, _INT64 - 1), **_visible(audience)}
-        rows = await self._rows(f"{_CARD} {_BY_NAME} limit %(limit)s offset %(offset)s", parameters)
+        rows = await self._rows(_cards(_PAGE), parameters)
         total = await self._rows(_COUNT, parameters)
         return [_card_from(row, audience) for row in rows], total[0]["total"]
 
     async def card(self, audience: Audience, key: str | int) -> QueryCard:
         """Return one query by name or id."""
-        if _storable(key):
-            rows = await self._rows(f"{_CARD} and {_job_is(key)}", {"key": key, **_visible(audience)})
+        if is_key(key):
+            job = f"select * from query_job j where {_job_is(key)} and {_MAY_SEE}"
+            rows = await self._rows(_cards(job), {"key": key, **_visible(audience)})
             if rows:
                 return _card_from(rows[0], audience)
         raise NotFound("query", key)
@@ -103,10 +108,9 @@ class PostgresRunView(_Reader):
         self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS
     ) -> StoredRun:
         """Return the highest run of that status."""
-        if not _storable(query):
+        if not is_key(query):
             raise NotFound("query", query)
-        # The status stands in the text, so that the planner sees the partial index of successes.
-        wanted = "" if status is None else f"and l.status = '{status.value}'"
+        wanted = "" if status is None else f"and {_status_is('l', status)}"
         statement = f"""
             select {RUN_COLUMNS}, {_BLOB} from query_job j cross join lateral (
                 select * from query_run l where l.query_id = j.id {wanted}
@@ -127,7 +131,6 @@ class PostgresRunView(_Reader):
             "query_id": query_id,
             "start": wanted.start,
             "end": wanted.end,
-            "status": wanted.status and wanted.status.value,
             "limit": wanted.limit + 1,
         }
         conditions = ["r.query_id = %(query_id)s"]
@@ -136,7 +139,7 @@ class PostgresRunView(_Reader):
         if wanted.end is not None:
             conditions.append("r.scheduled_at < %(end)s")
         if wanted.status is not None:
-            conditions.append("r.status = %(status)s")
+            conditions.append(_status_is("r", wanted.status))
         filters = " and ".join(conditions)
         places = {"before": wanted.before, "after": wanted.after}
         for name, run_id in places.items():
@@ -168,7 +171,7 @@ class PostgresRunView(_Reader):
 
     async def one(self, audience: Audience, run_id: int) -> StoredRun:
         """Return one run with its result."""
-        if _storable(run_id):
+        if is_key(run_id):
             rows = await self._rows(
                 f"""select {RUN_COLUMNS}, {_BLOB}
                     from query_run r join query_job j on j.id = r.query_id {_WITH_BLOB}
@@ -195,7 +198,7 @@ class PostgresRunView(_Reader):
         return await self._stored(rows[0], audience)
 
     async def _query_id(self, audience: Audience, query: str | int) -> int:
-        if _storable(query):
+        if is_key(query):
             rows = await self._rows(
                 f"select j.id from query_job j where {_job_is(query)} and {_MAY_SEE}",
                 {"key": query, **_visible(audience)},
@@ -205,7 +208,7 @@ class PostgresRunView(_Reader):
         raise NotFound("query", query)
 
     async def _place(self, query_id: int, run_id: int) -> tuple[Any, int]:
-        if _storable(run_id):
+        if is_key(run_id):
             rows = await self._rows(
                 "select scheduled_at from query_run where id = %(run_id)s and query_id = %(query_id)s",
                 {"run_id": run_id, "query_id": query_id},

@@ -12,11 +12,13 @@ from psycopg import Error
 from pgsched.adapters.postgres.database import Connection, Database
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable
 from pgsched.adapters.postgres.schema import EXPECTED, version_of
-from pgsched.application.ports.repositories import WorkerInfo
+from pgsched.application.ports.queue import WorkerInfo
 from pgsched.domain.errors import DatabaseFault, SchemaMismatch
 
 #: first key of a worker's advisory lock, a number that nobody else uses; the worker's id is the second
 WORKER_LOCK_CLASS: Final = 1886812004
+#: wakes every worker at commit; takes a global lock then, so it is never on a run's hot path
+HINT: Final = "select pg_notify('pgsched', '')"
 #: seconds after its last sign of life at which a worker without a session lock counts as gone
 SILENT_S: Final = 30
 #: seconds a server that does not answer may hold up a worker that leaves

@@ -158,6 +158,8 @@ create unique index query_run_instant_key on query_run (query_id, scheduled_at) 
 create unique index query_run_no_overlap_key on query_run (query_id) where status = 'running' and exclusive;
 create index query_run_history_idx on query_run (query_id, scheduled_at desc, id desc);
 create index query_run_success_idx on query_run (query_id, scheduled_at desc, id desc) where status = 'success';
+create index query_run_fate_idx on query_run (query_id, status, scheduled_at desc, id desc)
+    where status in ('error', 'cancelled', 'skipped');
 create index query_run_queued_idx on query_run (data_source_id, ready_at, id) where status = 'queued';
 create index query_run_ready_idx on query_run (ready_at) where status = 'queued';
 create index query_run_deadline_idx on query_run (deadline_at) where status = 'queued' and deadline_at is not null;

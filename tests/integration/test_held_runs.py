@@ -1,0 +1,126 @@
+"""What becomes of the runs a worker holds when the queue or the metadata database fails under them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+from factories import job_spec, new_source
+
+from pgsched.adapters.memory.runs import MemoryRunQueue
+from pgsched.adapters.memory.source import Answer, ScriptedSource
+from pgsched.application import held_runs
+from pgsched.application.held_runs import HeldRuns
+from pgsched.application.run_job import RunJob
+from pgsched.domain.errors import DatabaseUnavailable
+from pgsched.domain.runs import RunStatus
+from pgsched.entrypoints.in_memory import InMemory, in_memory
+
+SQL = "select 1 as n"
+
+
+class CutOffQueue(MemoryRunQueue):
+    """A server that is cut off: a renewal neither answers nor ends when it is cancelled."""
+
+    async def renew(self, worker_id, holds):
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                if not self.healed:
+                    continue
+                raise
+
+    healed = False
+
+
+class FaultyQueue(MemoryRunQueue):
+    """A queue with a fault that nobody foresaw."""
+
+    async def succeed(self, hold, success):
+        raise RuntimeError("unforeseen")
+
+    fail = succeed
+
+
+class SourceDuringAnOutage(ScriptedSource):
+    """Cannot ask the metadata database who it is, the first time."""
+
+    asked = 0
+
+    @asynccontextmanager
+    async def execute(self, address, statement):
+        self.asked += 1
+        if self.asked == 1:
+            raise DatabaseUnavailable("the metadata database cannot serve now: restarting")
+        async with super().execute(address, statement) as stream:
+            yield stream
+
+
+async def claimed(world: InMemory, queue: MemoryRunQueue):
+    """One claim of a query asked for by hand."""
+    source = await world.container.sources().add(new_source())
+    job = await world.container.jobs().add(job_spec(source.id, sql_text=SQL))
+    await queue.request(job.id)
+    (claim,) = await queue.claim(1, limit=1)
+    return claim
+
+
+def run_job_on(world: InMemory, queue: MemoryRunQueue, source: ScriptedSource | None = None) -> RunJob:
+    container = world.container
+    return RunJob(queue, container.vault(), container.guard(), source or world.source)
+
+
+async def test_lease_is_distrusted_while_its_renewal_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Regression: one task renewed and distrusted in turn, and the hanging renewal outlasted the lease.
+    for name, value in (("LOOK_EVERY_S", 0.02), ("RENEW_EVERY_S", 0.1), ("SELF_KILL_S", 0.4)):
+        monkeypatch.setattr(held_runs, name, value)
+    world = in_memory()
+    world.source.answers[SQL] = Answer(hangs=True)
+    queue, freed = CutOffQueue(world.store), asyncio.Event()
+    claim = await claimed(world, queue)
+    held = HeldRuns(queue, run_job_on(world, queue), freed)
+    beside = [asyncio.create_task(each) for each in (held.keep(1), held.distrust())]
+    try:
+        began = time.monotonic()
+        held.carry(claim, asked_at=began)
+        async with asyncio.timeout(5):
+            await freed.wait()
+        assert 0.4 <= time.monotonic() - began < 2
+        assert world.source.running == 0
+        assert len(held) == 0
+    finally:
+        queue.healed = True
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def test_unforeseen_fault_while_recording_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    world = in_memory()
+    world.source.answers[SQL] = Answer(rows=({"n": 1},))
+    queue, freed = FaultyQueue(world.store), asyncio.Event()
+    claim = await claimed(world, queue)
+    held = HeldRuns(queue, run_job_on(world, queue), freed)
+    with caplog.at_level(logging.ERROR, "pgsched"):
+        held.carry(claim, asked_at=time.monotonic())
+        async with asyncio.timeout(5):
+            await freed.wait()
+    assert len(held) == 0
+    told = [record for record in caplog.records if getattr(record, "action", "") == "run.unrecorded"]
+    assert [record.run_id for record in told] == [claim.hold.run_id]
+
+
+async def test_run_begun_in_an_outage_is_not_lost() -> None:
+    # Regression: it was dropped without a word to the queue, and counted as lost with its worker.
+    world = in_memory()
+    source = SourceDuringAnOutage({SQL: Answer(rows=({"n": 1},))})
+    queue = MemoryRunQueue(world.store)
+    claim = await claimed(world, queue)
+    run = await run_job_on(world, queue, source)(claim)
+    assert run.status is RunStatus.SUCCESS
+    assert (run.attempt, source.asked) == (1, 2)

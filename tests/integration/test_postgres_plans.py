@@ -1,0 +1,77 @@
+"""That what runs often finds its rows by an index and not by reading all there are."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from postgres_fixtures import Database
+
+from pgsched.adapters.postgres import runs_sql, views
+from pgsched.domain.runs import RunStatus
+
+_FILL = """
+insert into data_source (name, host, port, dbname, username) values ('s', 'h', 5432, 'd', 'u');
+insert into query_job (name, title, sql_text, data_source_id, schedule_type, schedule_expr,
+    anchor_at, next_run_at)
+select 'q' || n, 't', 'select 1', s.id, 'interval', 'PT1H', now(), now() + n * interval '1 minute'
+from data_source s, generate_series(1, 2000) n;
+insert into query_run (query_id, scheduled_at, job_timezone, status, trigger, data_source_id, ready_at,
+    run_started_at, run_finished_at, error_code, error_message)
+select j.id, now() - n * interval '1 minute', 'UTC',
+    case when n % 100 = 0 then 'error' else 'cancelled' end, 'schedule', s.id, now(), now(), now(), 'x', 'x'
+from data_source s, query_job j, generate_series(1, 5000) n where j.name = 'q1';
+insert into query_run (query_id, scheduled_at, job_timezone, status, trigger, data_source_id, ready_at)
+select j.id, now(), 'UTC', 'queued', 'schedule', s.id, now() + interval '1 hour'
+from data_source s, query_job j;
+analyze;
+"""
+_SEEN = {"visibilities": ["public"], "key": "q1", "limit": 50, "offset": 0}
+
+
+@pytest.fixture
+def explained(database: Database):
+    """Explain a statement on a database with a few thousand jobs and runs; returns its plan as text."""
+    with psycopg.connect(database.conninfo) as connection:
+        connection.execute(_FILL)
+
+        def explain(statement: str, **parameters: object) -> str:
+            rows = connection.execute(f"explain (analyze, costs off, timing off) {statement}", parameters)
+            return "\n".join(row[0] for row in rows)
+
+        yield explain
+
+
+@pytest.mark.parametrize(
+    ("statement", "bound", "parameters"),
+    [
+        (runs_sql.LOCK_DUE, "Index Cond: (next_run_at <=", {"limit": 100}),
+        (runs_sql.UPCOMING, "Index Cond: (next_run_at <=", {"within_s": 60.0, "limit": 200}),
+        (runs_sql.UPCOMING, "Index Cond: ((ready_at >", {"within_s": 60.0, "limit": 200}),
+        (runs_sql.LOCK_SOURCES, "(ready_at <=", {}),
+        (runs_sql.CLAIM, "(ready_at <=", {"source_ids": [1], "limit": 32, "worker_id": 1}),
+    ],
+    ids=["due", "upcoming jobs", "upcoming runs", "sources", "claim"],
+)
+def test_look_reads_what_is_due_and_no_more(explained, statement, bound, parameters):
+    # Regression: compared with the volatile clock itself, every job there is was read at each look.
+    plan = explained(statement, **parameters)
+    conditions = "\n".join(line for line in plan.splitlines() if "Index Cond" in line)
+    assert bound in conditions, plan
+    assert "Rows Removed by Filter: 2000" not in plan
+
+
+def test_page_of_cards_looks_up_the_last_runs_of_that_page_alone(explained):
+    # Regression: the last run of every query was looked up and the page cut afterwards.
+    plan = explained(views._cards(views._PAGE), **_SEEN)
+    lookup = next(line for line in plan.splitlines() if "on query_run" in line)
+    assert "loops=50" in lookup, plan
+
+
+@pytest.mark.parametrize("status", [RunStatus.ERROR, RunStatus.SKIPPED])
+def test_status_that_is_rare_is_found_by_an_index(explained, status):
+    # Regression: a query's whole history was read for its last error.
+    plan = explained(
+        f"""select id from query_run r where query_id = 1 and {views._status_is("r", status)}
+            order by scheduled_at desc, id desc limit 51"""
+    )
+    assert "query_run_fate_idx" in plan, plan
