@@ -109,10 +109,10 @@ def columns_of_the_schema() -> dict[str, list[tuple[str, str]]]:
     for name, body in re.findall(
         r"^create table (\w+) \((.*?)^\);", schema.printed(), re.MULTILINE | re.DOTALL
     ):
-        lines = re.findall(r"^    (\w+) (\w+)", body, re.MULTILINE)
+        lines = re.findall(r"^    (\w+) (\w+(?:\[\])?)", body, re.MULTILINE)
         tables[name] = [(column, kind) for column, kind in lines if column != "constraint"]
     for name, column, kind in re.findall(
-        r"alter table (\w+)\s+add column (\w+) (\w+)", schema.printed(), re.MULTILINE
+        r"alter table (\w+)\s+add column (\w+) (\w+(?:\[\])?)", schema.printed(), re.MULTILINE
     ):
         tables[name].append((column, kind))
     return tables

@@ -9,6 +9,8 @@
     │   └── SqlNotAllowed             sql_not_allowed   (position)
     ├── SettingFault                  bad_setting       (variable)
     ├── NotFound                      not_found         (noun, key)
+    ├── NotAuthenticated              not_authenticated
+    ├── Forbidden                     forbidden
     ├── Conflict                      conflict
     │   ├── NameTaken                 name_taken
     │   ├── EmailTaken                email_taken
@@ -127,6 +129,18 @@ class NotFound(PgschedError):
         super().__init__(f"there is no {noun} {key}")
         self.noun = noun
         self.key = key
+
+
+class NotAuthenticated(PgschedError):
+    """Nobody is logged in, or what was shown for it (session, token) is not valid."""
+
+    code = "not_authenticated"
+
+
+class Forbidden(PgschedError):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
 
 
 class Conflict(PgschedError):

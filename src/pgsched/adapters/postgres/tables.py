@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -106,4 +107,68 @@ user_role = Table(
     metadata,
     _column("user_id", BigInteger(), key=True),
     _column("role", Text(), key=True),
+)
+
+user_session = Table(
+    "user_session",
+    metadata,
+    _column("id", Text(), key=True),
+    _column("user_id", BigInteger()),
+    _column("created_at", _AT),
+    _column("last_seen_at", _AT),
+    _column("expires_at", _AT),
+    _column("ip", Text(), null=True),
+    _column("user_agent", Text(), null=True),
+    _column("is_revoked", Boolean()),
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    _id(),
+    _column("user_id", BigInteger()),
+    _column("name", Text()),
+    _column("token_hash", Text()),
+    _column("queries", ARRAY(BigInteger()), null=True),
+    _column("created_at", _AT),
+    _column("expires_at", _AT, null=True),
+    _column("last_used_at", _AT, null=True),
+)
+
+query_grant = Table(
+    "query_grant",
+    metadata,
+    _id(),
+    _column("query_id", BigInteger()),
+    _column("user_id", BigInteger(), null=True),
+    _column("role", Text(), null=True),
+    _column("token_id", BigInteger(), null=True),
+    _column("row_filter", JSONB(), null=True),
+    _column("created_at", _AT),
+)
+
+login_failure = Table(
+    "login_failure",
+    metadata,
+    _id(),
+    _column("email", Text()),
+    _column("ip", Text(), null=True),
+    _column("at", _AT),
+)
+
+audit_event = Table(
+    "audit_event",
+    metadata,
+    _id(),
+    _column("at", _AT),
+    _column("actor_id", BigInteger(), null=True),
+    _column("actor", Text()),
+    _column("ip", Text(), null=True),
+    _column("request_id", Text(), null=True),
+    _column("action", Text()),
+    _column("noun", Text()),
+    _column("noun_id", Text(), null=True),
+    _column("noun_name", Text(), null=True),
+    _column("old", JSONB(), null=True),
+    _column("new", JSONB(), null=True),
 )

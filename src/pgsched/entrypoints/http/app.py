@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
 
-from pgsched.domain.audience import anonymous
 from pgsched.entrypoints.http import description, front, health, problems, queries, runs
+from pgsched.entrypoints.http.callers import NobodyKnown
 from pgsched.entrypoints.http.edge import Edge
 from pgsched.entrypoints.http.origins import OriginPolicy
 from pgsched.entrypoints.http.pages import Pages
@@ -54,13 +54,12 @@ class ApiServices:
 
 def create_app(services: ApiServices) -> Litestar:
     """Build the application; nothing is opened before its lifespan begins."""
-    audience = anonymous(public_read=services.public_read)
     pages = Pages(services.version)
     app = Litestar(
         route_handlers=[
-            *front.routes(services.query_view, services.run_view, audience, pages),
-            *queries.routes(services.query_view, audience),
-            *runs.routes(services.run_view, audience),
+            *front.routes(services.query_view, services.run_view, pages),
+            *queries.routes(services.query_view),
+            *runs.routes(services.run_view),
             *health.routes(services.health_view),
         ],
         exception_handlers={Exception: problems.handler},
@@ -78,6 +77,7 @@ def create_app(services: ApiServices) -> Litestar:
         app.asgi_handler,
         origins=OriginPolicy.of(services.cors_allowed_origins),
         peers=PeerPolicy(proxies=proxies, hosts=hosts),
+        authenticate=NobodyKnown(public_read=services.public_read),
     )
     return app
 

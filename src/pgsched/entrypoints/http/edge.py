@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from litestar.enums import ScopeType
 
+from pgsched.domain.errors import NotAuthenticated
 from pgsched.entrypoints.http import problems
+from pgsched.entrypoints.http.callers import CALLER, Authenticator
 from pgsched.entrypoints.http.origins import Headers, OriginPolicy
 from pgsched.entrypoints.http.peers import PeerPolicy
 from pgsched.entrypoints.http.problems import Problem, problem
@@ -47,8 +49,11 @@ _PAGE_POLICY = (
 class Edge:
     """Wraps the framework's application."""
 
-    def __init__(self, app: ASGIApp, *, origins: OriginPolicy, peers: PeerPolicy) -> None:
+    def __init__(
+        self, app: ASGIApp, *, origins: OriginPolicy, peers: PeerPolicy, authenticate: Authenticator
+    ) -> None:
         self._app = app
+        self._authenticate = authenticate
         self._origins = origins
         self._peers = peers
 
@@ -87,11 +92,14 @@ class Edge:
                 await _refuse(answer, problem(400, "bad_host", "this server does not answer to that Host"))
             elif method == "OPTIONS" and origin is not None and b"access-control-request-method" in headers:
                 await _send(answer, 204, self._origins.preflight(origin), b"")
-            elif headers.get(b"authorization", b"")[:7].lower() == b"bearer ":
-                told = problem(401, "not_authenticated", "the token is not valid")
-                await _refuse(answer, told, [(b"www-authenticate", b'Bearer error="invalid_token"')])
             else:
+                inner[CALLER] = await self._authenticate(headers, peer)
                 await self._app(inner, receive, answer)
+        except NotAuthenticated as error:
+            if status:
+                raise
+            challenge = [(b"www-authenticate", b'Bearer error="invalid_token"')]
+            await _refuse(answer, problems.of(error)[0], challenge)
         except Exception as error:
             if status:
                 raise

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from pgsched.domain.audience import Audience
 from pgsched.domain.errors import DatabaseFault
+from pgsched.entrypoints.http.callers import caller_of
 from pgsched.entrypoints.http.parameters import Faults
 from pgsched.entrypoints.http.preview import Previews
 from pgsched.entrypoints.http.problems import RETRY_AFTER_S
@@ -26,9 +26,7 @@ PAGE = 50
 _HTML = "text/html"
 
 
-def routes(
-    query_view: QueryView, run_view: RunView, audience: Audience, pages: Pages
-) -> list[HTTPRouteHandler]:
+def routes(query_view: QueryView, run_view: RunView, pages: Pages) -> list[HTTPRouteHandler]:
     """Return the handlers."""
     previews = Previews(run_view)
 
@@ -36,6 +34,7 @@ def routes(
     async def front_page(request: Request[Any, Any, Any]) -> ASGIResponse:
         with Faults() as faults:
             offset = faults.offset(request.query_params.get("offset"))
+        audience = caller_of(request).audience
         try:
             cards, total = await query_view.page(audience, limit=PAGE, offset=offset)
             # one after the other: a page must not take every connection of the pool

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 _STATUS: dict[type[PgschedError], HTTPStatus] = {
     errors.InvalidInput: HTTPStatus.BAD_REQUEST,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.NoPrivateKey: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QueryFailed: HTTPStatus.UNPROCESSABLE_ENTITY,

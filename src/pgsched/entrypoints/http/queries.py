@@ -8,8 +8,8 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from pgsched.application.ports.views import QueryCard
-from pgsched.domain.audience import Audience
 from pgsched.entrypoints.http import wire
+from pgsched.entrypoints.http.callers import caller_of
 from pgsched.entrypoints.http.description import Qid, answers, operation
 from pgsched.entrypoints.http.parameters import Faults, query_key
 from pgsched.entrypoints.http.runs import NO_CACHE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgsched.application.ports.views import QueryView
 
 
-def routes(view: QueryView, audience: Audience) -> list[HTTPRouteHandler]:
+def routes(view: QueryView) -> list[HTTPRouteHandler]:
     """Return the handlers."""
 
     @get(
@@ -35,7 +35,7 @@ def routes(view: QueryView, audience: Audience) -> list[HTTPRouteHandler]:
         asked = request.query_params
         with Faults() as faults:
             limit, offset = faults.limit(asked.get("limit")), faults.offset(asked.get("offset"))
-        cards, total = await view.page(audience, limit=limit, offset=offset)
+        cards, total = await view.page(caller_of(request).audience, limit=limit, offset=offset)
         body = wire.query_list(cards, total=total, limit=limit, offset=offset)
         return ASGIResponse(body=body, media_type=wire.JSON, headers=NO_CACHE)
 
@@ -46,8 +46,8 @@ def routes(view: QueryView, audience: Audience) -> list[HTTPRouteHandler]:
         tags=["Queries"],
         responses=answers(QueryCard, "The query.", 404, 503),
     )
-    async def get_query(qid: Qid) -> ASGIResponse:
-        card = await view.card(audience, query_key(qid))
+    async def get_query(request: Request[Any, Any, Any], qid: Qid) -> ASGIResponse:
+        card = await view.card(caller_of(request).audience, query_key(qid))
         return ASGIResponse(body=wire.encode(card), media_type=wire.JSON, headers=NO_CACHE)
 
     return [list_queries, get_query]

@@ -8,9 +8,9 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from pgsched.application.ports.views import RunFilter, StoredRun
-from pgsched.domain.audience import Audience
 from pgsched.domain.runs import RunStatus
 from pgsched.entrypoints.http import conditional, formats, wire
+from pgsched.entrypoints.http.callers import caller_of
 from pgsched.entrypoints.http.description import Qid, RunId, answers, operation
 from pgsched.entrypoints.http.parameters import Faults, query_key, run_key
 
@@ -26,7 +26,7 @@ _TAGS = ["Runs"]
 _Request = Request[Any, Any, Any]
 
 
-def routes(view: RunView, audience: Audience) -> list[HTTPRouteHandler]:
+def routes(view: RunView) -> list[HTTPRouteHandler]:
     """Return the handlers."""
 
     @get(
@@ -49,7 +49,7 @@ def routes(view: RunView, audience: Audience) -> list[HTTPRouteHandler]:
                 limit=faults.limit(asked.get("limit")),
             )
             with_result = faults.include_result(asked.get("include"))
-        page = await view.page(audience, query_key(qid), wanted, with_result=with_result)
+        page = await view.page(caller_of(request).audience, query_key(qid), wanted, with_result=with_result)
         body = wire.run_list(
             page.items, next_before=page.next_before, prev_after=page.prev_after, with_result=with_result
         )
@@ -67,7 +67,9 @@ def routes(view: RunView, audience: Audience) -> list[HTTPRouteHandler]:
         format_ = _format(request)
         with Faults() as faults:
             status = faults.status(request.query_params.get("status"), default=RunStatus.SUCCESS)
-        return await _told(request, await view.latest(audience, query_key(qid), status=status), format_)
+        return await _told(
+            request, await view.latest(caller_of(request).audience, query_key(qid), status=status), format_
+        )
 
     @get(
         "/api/runs/{run_id:str}",
@@ -79,7 +81,7 @@ def routes(view: RunView, audience: Audience) -> list[HTTPRouteHandler]:
     )
     async def one(request: _Request, run_id: RunId) -> ASGIResponse:
         format_ = _format(request)
-        return await _told(request, await view.one(audience, run_key(run_id)), format_)
+        return await _told(request, await view.one(caller_of(request).audience, run_key(run_id)), format_)
 
     @get(
         "/api/queries/{qid:str}/runs/{run_id:str}/prev",
@@ -91,7 +93,9 @@ def routes(view: RunView, audience: Audience) -> list[HTTPRouteHandler]:
     )
     async def older(request: _Request, qid: Qid, run_id: RunId) -> ASGIResponse:
         format_ = _format(request)
-        found = await view.neighbour(audience, query_key(qid), run_key(run_id), newer=False)
+        found = await view.neighbour(
+            caller_of(request).audience, query_key(qid), run_key(run_id), newer=False
+        )
         return await _told(request, found, format_)
 
     @get(
@@ -104,12 +108,12 @@ def routes(view: RunView, audience: Audience) -> list[HTTPRouteHandler]:
     )
     async def newer(request: _Request, qid: Qid, run_id: RunId) -> ASGIResponse:
         format_ = _format(request)
-        found = await view.neighbour(audience, query_key(qid), run_key(run_id), newer=True)
+        found = await view.neighbour(caller_of(request).audience, query_key(qid), run_key(run_id), newer=True)
         return await _told(request, found, format_)
 
     async def _told(request: _Request, stored: StoredRun, format_: formats.Format) -> ASGIResponse:
         headers = {**NO_CACHE, "Vary": "Accept"}
-        tag = conditional.entity_tag(stored, format_, audience)
+        tag = conditional.entity_tag(stored, format_, caller_of(request).audience)
         if tag is not None:
             headers["ETag"] = tag
             known = request.headers.get("if-none-match")
