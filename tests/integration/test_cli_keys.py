@@ -80,13 +80,13 @@ def test_gen_into_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_check_passes_for_a_pair(tmp_path: Path) -> None:
     done = keys(tmp_path, "check", "--json", **made(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"ok": True, "seals": 1, "opens": [1]}
+    assert json.loads(done.stdout) == {"ok": True, "seals": 1, "opens": [1], "sources": None}
 
 
 def test_check_passes_where_only_sealing_is_done(tmp_path: Path) -> None:
     made(tmp_path)
     done = keys(tmp_path, "check", "--json")
-    assert json.loads(done.stdout) == {"ok": True, "seals": 1, "opens": []}
+    assert json.loads(done.stdout) == {"ok": True, "seals": 1, "opens": [], "sources": None}
 
 
 def test_check_refuses_keys_that_are_no_pair(tmp_path: Path) -> None:
@@ -127,6 +127,7 @@ def test_list_shows_every_version_newest_first(tmp_path: Path) -> None:
         "FINGERPRINT",
         "SEALS",
         "OPENS",
+        "SOURCES",
     ]
 
 

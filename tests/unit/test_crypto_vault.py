@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
+from pgsched.adapters.crypto.keygen import generate_pair, write_pair
 from pgsched.adapters.crypto.keyring import PrivateKeyring, PublicKeyring
+from pgsched.adapters.crypto.rings import KeyFileRings
 from pgsched.adapters.crypto.vault import ALGO, SealedBoxVault
 from pgsched.application.ports.secrets import PasswordVault
 from pgsched.domain.errors import CannotOpen, InvalidInput, KeyFault, NoPrivateKey
@@ -168,3 +171,52 @@ def test_keyrings_and_sealed_passwords_show_no_secret() -> None:
     assert repr(KEYS[1])[2:10] not in repr(private)
     sealed = vault().seal("hunter22", BINDING)
     assert repr(sealed.ciphertext)[2:12] not in repr(sealed)
+
+
+def test_vault_reads_key_files_again_when_they_change(tmp_path: Path) -> None:
+    public, private = tmp_path / "public", tmp_path / "private"
+    write_pair(generate_pair(), public=public, private=private)
+    rings = KeyFileRings(public=public, private=private)
+    vault = SealedBoxVault.load(public=public, private=private)
+    old = vault.seal("hunter22", BINDING)
+    rings.publish(rings.prepare())
+    new = vault.seal("hunter22", BINDING)
+    assert (old.key_version, new.key_version) == (1, 2)
+    assert vault.open(old, BINDING) == vault.open(new, BINDING) == "hunter22"
+    rings.retire(2)
+    assert vault.open(new, BINDING) == "hunter22"
+    with pytest.raises(NoPrivateKey):
+        vault.open(old, BINDING)
+
+
+@pytest.mark.parametrize("spoil", ["removed", "open", "torn"])
+def test_vault_keeps_its_keys_while_a_file_is_unreadable(
+    tmp_path: Path, spoil: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    public, private = tmp_path / "public", tmp_path / "private"
+    write_pair(generate_pair(), public=public, private=private)
+    vault = SealedBoxVault.load(public=public, private=private)
+    sealed = vault.seal("hunter22", BINDING)
+    kept = private.read_bytes()
+    private.unlink()
+    if spoil != "removed":
+        private.write_bytes(kept[:9] if spoil == "torn" else kept)
+        private.chmod(0o644 if spoil == "open" else 0o600)
+    for _ in range(3):
+        assert vault.open(sealed, BINDING) == "hunter22"
+    assert [record.action for record in caplog.records] == ["keys.unreadable"]
+    assert kept.decode().strip() not in caplog.text
+
+
+def test_ring_is_replaced_with_the_mode_and_the_link_it_had(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    public, private = tmp_path / "public", tmp_path / "real" / "private"
+    write_pair(generate_pair(), public=public, private=private)
+    private.chmod(0o400)
+    link = tmp_path / "private"
+    link.symlink_to(private)
+    KeyFileRings(public=public, private=link).prepare()
+    assert link.is_symlink()
+    assert private.stat().st_mode & 0o777 == 0o400
+    assert [line.partition(":")[0] for line in private.read_text().splitlines()] == ["1", "2"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["private", "private", "public", "real"]

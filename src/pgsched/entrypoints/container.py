@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
     from pgsched.application.accounts import AddAccount
     from pgsched.application.jobs import AddJob
+    from pgsched.application.keys import RotateKeys
     from pgsched.application.ports.execution import QuerySource, SqlGuard
     from pgsched.application.ports.queue import RunQueue, WorkerInfo, Workers
     from pgsched.application.ports.repositories import Accounts, Jobs, Sources
-    from pgsched.application.ports.secrets import PasswordHasher, PasswordVault
+    from pgsched.application.ports.secrets import KeyRings, PasswordHasher, PasswordVault
     from pgsched.application.ports.timing import Alarms, Clock
     from pgsched.application.ports.views import HealthView, QueryView, RunView
     from pgsched.application.run_job import RunJob
@@ -136,6 +137,13 @@ def _vault(settings: Settings) -> PasswordVault:
     return SealedBoxVault.load(public=paths.public if named else None, private=paths.private)
 
 
+def _key_rings(settings: Settings) -> KeyRings:
+    from pgsched.adapters.crypto.rings import KeyFileRings
+
+    paths = settings.key_paths()
+    return KeyFileRings(public=paths.public, private=paths.private)
+
+
 def pepper_of(settings: Settings) -> bytes:
     """Return the pepper: ARGON2_SECRET_KEY_B64, else the one that ``pgsched up`` made.
 
@@ -231,6 +239,7 @@ class Container(containers.DeclarativeContainer):
     run_view = providers.Singleton(_run_view, database)
     health_view = providers.Singleton(_health_view, database)
     vault = providers.Singleton(_vault, settings)
+    key_rings = providers.Singleton(_key_rings, settings)
     hasher = providers.Singleton(_hasher, settings)
     guard = providers.Singleton(_guard)
     at_source = providers.Singleton(_at_source, database, closers)
@@ -241,6 +250,9 @@ class Container(containers.DeclarativeContainer):
     )
     inspect_source: providers.Factory[InspectSource] = providers.Factory(
         _use_case("sources", "InspectSource"), sources, vault, at_source
+    )
+    rotate_keys: providers.Factory[RotateKeys] = providers.Factory(
+        _use_case("keys", "RotateKeys"), sources, vault, key_rings
     )
     add_account: providers.Factory[AddAccount] = providers.Factory(
         _use_case("accounts", "AddAccount"), accounts, hasher

@@ -14,7 +14,7 @@ from pgsched.adapters.memory.guard import FirstWordGuard
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
 from pgsched.adapters.memory.runs import MemoryRunQueue
-from pgsched.adapters.memory.secrets import OpenVault, PlainHasher
+from pgsched.adapters.memory.secrets import MemoryKeyRings, OpenVault, PlainHasher
 from pgsched.adapters.memory.source import ScriptedSource
 from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
@@ -40,7 +40,7 @@ class InMemory:
 def in_memory(*, ticking: bool = False) -> InMemory:
     """Build the container over memory; with ``ticking`` its clock runs, else it stands until advanced."""
     clock = ManualClock(ticking=ticking)
-    store, source = MemoryStore(clock), ScriptedSource()
+    store, source, rings = MemoryStore(clock), ScriptedSource(), MemoryKeyRings()
     container = Container()
     replacements: dict[str, object] = {
         "database": NoDatabase(),
@@ -53,7 +53,8 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "query_view": MemoryQueryView(store),
         "run_view": MemoryRunView(store),
         "health_view": MemoryHealth(store),
-        "vault": OpenVault(),
+        "vault": OpenVault(rings=rings),
+        "key_rings": rings,
         "hasher": PlainHasher(),
         "guard": FirstWordGuard(),
         "at_source": source,

@@ -1,18 +1,21 @@
-"""The clauses of the ports ``PasswordVault`` and ``PasswordHasher``, on their real adapters and in memory."""
+"""The clauses of the ports to what keeps secrets, on their real adapters and in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from nacl.public import PrivateKey
 
+from pgsched.adapters.crypto.keygen import generate_pair, write_pair
 from pgsched.adapters.crypto.keyring import PrivateKeyring, PublicKeyring
 from pgsched.adapters.crypto.passwords import Argon2Passwords
+from pgsched.adapters.crypto.rings import KeyFileRings
 from pgsched.adapters.crypto.vault import SealedBoxVault
-from pgsched.adapters.memory.secrets import OpenVault, PlainHasher
-from pgsched.application.ports.secrets import PasswordHasher, PasswordVault
+from pgsched.adapters.memory.secrets import MemoryKeyRings, OpenVault, PlainHasher
+from pgsched.application.ports.secrets import KeyRings, KeyVersions, PasswordHasher, PasswordVault
 from pgsched.domain.errors import CannotOpen, KeyFault, NoPrivateKey
 from pgsched.domain.sources import SourceBinding
 
@@ -109,6 +112,44 @@ def test_without_a_public_key_nothing_is_sealed(vault: MakeVault) -> None:
         made.seal("hunter22", BINDING)
     with pytest.raises(KeyFault):
         _ = made.current_version
+
+
+# rings
+
+
+def memory_rings(_folder: Path) -> KeyRings:
+    return MemoryKeyRings()
+
+
+def file_rings(folder: Path) -> KeyRings:
+    write_pair(generate_pair(), public=folder / "public", private=folder / "private")
+    return KeyFileRings(public=folder / "public", private=folder / "private")
+
+
+@pytest.fixture(params=[memory_rings, file_rings])
+def rings(request: pytest.FixtureRequest, tmp_path: Path) -> KeyRings:
+    return request.param(tmp_path)
+
+
+def test_rings_rotate_step_by_step(rings: KeyRings) -> None:
+    assert rings.versions() == KeyVersions(sealing=frozenset({1}), opening=frozenset({1}))
+    assert not rings.versions().rotating
+    assert rings.prepare() == 2
+    assert rings.versions() == KeyVersions(sealing=frozenset({1}), opening=frozenset({1, 2}))
+    assert rings.versions().newest == 2
+    rings.publish(2)
+    assert rings.versions() == KeyVersions(sealing=frozenset({1, 2}), opening=frozenset({1, 2}))
+    rings.retire(2)
+    assert rings.versions() == KeyVersions(sealing=frozenset({2}), opening=frozenset({2}))
+    rings.retire(2)
+    assert rings.versions().newest == 2
+
+
+def test_rings_are_held_by_one(rings: KeyRings) -> None:
+    with rings.held(), pytest.raises(KeyFault), rings.held():
+        pass
+    with rings.held():
+        pass
 
 
 # hashes

@@ -8,6 +8,7 @@ import pytest
 from factories import job_spec, new_source
 from worlds import World
 
+from pgsched.application.ports.repositories import Resealed
 from pgsched.domain.errors import EmailTaken, NameTaken, NotFound
 from pgsched.domain.jobs import MisfirePolicy, OverlapPolicy, Visibility
 from pgsched.domain.results import OnLimit
@@ -100,6 +101,22 @@ async def test_source_can_be_replaced_under_its_own_name_and_not_under_anothers(
 async def test_unknown_source_is_not_replaced(world: World, source_id: int) -> None:
     with pytest.raises(NotFound):
         await world.sources.replace(source_id, new_source())
+
+
+async def test_resealing_takes_the_place_of_the_old_envelope_alone(world: World) -> None:
+    old, new, other = (
+        SealedPassword(ciphertext=text, algo="sealedbox-v1", key_version=version)
+        for text, version in ((b"old", 1), (b"new", 2), (b"other", 1))
+    )
+    first = await world.sources.add(new_source(name="first", password=old))
+    second = await world.sources.add(new_source(name="second", password=other))
+    changes = [Resealed(source_id=each, old=old, new=new) for each in (first.id, second.id, 4711)]
+    assert await world.sources.reseal(changes) == {first.id}
+    after = await world.sources.get("first")
+    assert (after.password, after.updated_at) == (new, first.updated_at)
+    assert (await world.sources.get("second")).password == other
+    assert await world.sources.reseal(changes) == frozenset()
+    assert await world.sources.reseal([]) == frozenset()
 
 
 # jobs

@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pgsched.adapters.crypto.key_files import beside, sync
 from pgsched.domain.errors import KeyFault
 
 
@@ -48,7 +49,7 @@ def write_pair(pair: KeyPair, *, public: Path, private: Path, force: bool = Fals
     fresh: list[Path] = []
     try:
         for path, key, mode in ((private, pair.private, 0o600), (public, pair.public, 0o644)):
-            fresh.append(_beside(path, base64.b64encode(key) + b"\n", mode))
+            fresh.append(beside(path, base64.b64encode(key) + b"\n", mode))
         _place_both(fresh, (private, public), force)
     finally:
         for path in fresh:
@@ -68,22 +69,6 @@ def _exists(path: Path) -> KeyFault:
         f"{path} exists and was not touched; name another file, or add --force"
         " (what was sealed with the old key will not open any more)"
     )
-
-
-def _beside(path: Path, content: bytes, mode: int) -> Path:
-    """Write a complete file next to where it belongs, on the same file system."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise KeyFault(f"{path} cannot be written: {error.strerror}") from None
-    return fresh
 
 
 def _place_both(fresh: list[Path], targets: tuple[Path, Path], force: bool) -> None:
@@ -108,7 +93,7 @@ def _place_both(fresh: list[Path], targets: tuple[Path, Path], force: bool) -> N
         with contextlib.suppress(OSError):
             kept.unlink()
     for folder in {first.parent, second.parent}:
-        _sync(folder)
+        sync(folder)
 
 
 def _place(fresh: Path, target: Path, force: bool) -> None:
@@ -133,13 +118,3 @@ def _link(fresh: Path, target: Path) -> None:
         # a file system without hard links: take the name first, then replace what is ours
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         fresh.replace(target)
-
-
-def _sync(folder: Path) -> None:
-    """Make the new names last through a power cut, where the file system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

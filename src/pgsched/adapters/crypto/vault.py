@@ -15,9 +15,11 @@ whoever may write a source may seal for it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from pgsched.adapters.crypto.keyring import PrivateKeyring, PublicKeyring
+from pgsched.adapters.crypto.rings import Watched
 from pgsched.domain.errors import CannotOpen, FieldFault, InvalidInput, KeyFault, NoPrivateKey
 from pgsched.domain.sources import SealedPassword, SourceBinding
 
@@ -31,20 +33,20 @@ class SealedBoxVault:
     """A ``PasswordVault`` over key rings; holds no other state, safe to share between threads."""
 
     def __init__(self, *, public: PublicKeyring | None, private: PrivateKeyring | None = None) -> None:
-        self._public = public
-        self._private = private
+        self._public: Callable[[], PublicKeyring] | None = None if public is None else lambda: public
+        self._private: Callable[[], PrivateKeyring] | None = None if private is None else lambda: private
 
     @classmethod
     def load(cls, *, public: Path | None, private: Path | None) -> SealedBoxVault:
-        """Read the key files that are named; what is named must be there and be right.
+        """Read the key files that are named, again whenever they change; what is named must be there.
 
         Raises:
             KeyFault: a file is missing, malformed or open to others.
         """
-        return cls(
-            public=None if public is None else PublicKeyring.load(public),
-            private=None if private is None else PrivateKeyring.load(private),
-        )
+        vault = cls(public=None)
+        vault._public = None if public is None else Watched(public, PublicKeyring.load)
+        vault._private = None if private is None else Watched(private, PrivateKeyring.load)
+        return vault
 
     @property
     def current_version(self) -> int:
@@ -110,7 +112,7 @@ class SealedBoxVault:
             )
         if sealed.algo != ALGO:
             raise CannotOpen(f"the sealed password's format is not {ALGO}; {_AGAIN}")
-        key = self._private.keys.get(sealed.key_version)
+        key = self._private().keys.get(sealed.key_version)
         if key is None:
             raise NoPrivateKey(
                 f"the password was sealed with key version {sealed.key_version},"
@@ -129,7 +131,7 @@ class SealedBoxVault:
             raise KeyFault(
                 "no public key is configured here; set PUBLIC_KEY_B64_PATH or run pgsched keys gen"
             )
-        return self._public
+        return self._public()
 
 
 def _checked(plain: bytes, binding: SourceBinding) -> str:

@@ -6,9 +6,12 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from threading import Lock
 
+from pgsched.application.ports.secrets import KeyVersions
 from pgsched.domain.errors import CannotOpen, KeyFault, NoPrivateKey
 from pgsched.domain.sources import SealedPassword, SourceBinding
 
@@ -17,20 +20,76 @@ ALGO = "open-v1"
 _SUM_BYTES = 8
 
 
+class MemoryKeyRings:
+    """The port ``KeyRings``: the versions alone, since nothing is encrypted."""
+
+    def __init__(self, *, sealing: Collection[int] = (1,), opening: Collection[int] = (1,)) -> None:
+        self.sealing = frozenset(sealing)
+        self.opening = frozenset(opening)
+        self._lock = Lock()
+
+    def versions(self) -> KeyVersions:
+        """Return what is there."""
+        if not self.opening:
+            raise NoPrivateKey("no private key is configured here")
+        if not self.sealing:
+            raise KeyFault("no public key is configured here")
+        if max(self.sealing) not in self.opening:
+            raise KeyFault(f"there is no private key of version {max(self.sealing)}, which seals now")
+        return KeyVersions(sealing=self.sealing, opening=self.opening)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other rotations out."""
+        if not self._lock.acquire(blocking=False):
+            raise KeyFault("another rotation of these keys is running")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def prepare(self) -> int:
+        """Add the private half of a new pair."""
+        version = max(self.opening) + 1
+        self.opening |= {version}
+        return version
+
+    def publish(self, version: int) -> None:
+        """Add the public half."""
+        self.sealing |= {version}
+
+    def retire(self, keep: int) -> None:
+        """Drop every other version."""
+        self.sealing = self.opening = frozenset({keep})
+
+
 class OpenVault:
     """The port ``PasswordVault``; the password is masked, not encrypted, and bound like a real one."""
 
-    def __init__(self, *, sealing: int | None = 1, opening: Collection[int] = (1,)) -> None:
-        """Seal with key version ``sealing`` (None: no public key), open those of ``opening``."""
-        self._sealing = sealing
-        self._opening = frozenset(opening)
+    def __init__(
+        self,
+        *,
+        sealing: int | None = 1,
+        opening: Collection[int] = (1,),
+        rings: MemoryKeyRings | None = None,
+    ) -> None:
+        """Seal with key version ``sealing`` (None: no public key), open those of ``opening``.
+
+        With ``rings``, do as these say at each moment.
+        """
+        given = () if sealing is None else (sealing,)
+        self._rings = rings or MemoryKeyRings(sealing=given, opening=opening)
+
+    @property
+    def _opening(self) -> frozenset[int]:
+        return self._rings.opening
 
     @property
     def current_version(self) -> int:
         """Version of the key that seals now, from 1."""
-        if self._sealing is None:
+        if not self._rings.sealing:
             raise KeyFault("no public key is configured here")
-        return self._sealing
+        return max(self._rings.sealing)
 
     @property
     def can_open(self) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 
 from pgsched.adapters.memory.store import MemoryStore
+from pgsched.application.ports.repositories import Resealed
 from pgsched.domain.errors import NameTaken, NotFound
 from pgsched.domain.sources import DataSource, NewSource
 
@@ -41,6 +42,16 @@ class MemorySources:
     async def all(self) -> Sequence[DataSource]:
         """Return every source, by name."""
         return sorted(self._store.sources.values(), key=lambda source: source.name)
+
+    async def reseal(self, changes: Sequence[Resealed]) -> frozenset[int]:
+        """Put new envelopes in the place of old ones, each only where the old one still stands."""
+        changed = set()
+        for change in changes:
+            source = self._store.sources.get(change.source_id)
+            if source is not None and source.password == change.old:
+                self._store.sources[source.id] = replace(source, password=change.new)
+                changed.add(source.id)
+        return frozenset(changed)
 
     def _ensure_free(self, name: str, holder: int | None) -> None:
         for source in self._store.sources.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Label, func, insert, select, update
 
@@ -13,9 +13,25 @@ from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.mapping import SOURCE, source_from
 from pgsched.adapters.postgres.statements import first, labelled, rows
 from pgsched.adapters.postgres.tables import data_source
+from pgsched.application.ports.repositories import Resealed
 from pgsched.domain.errors import NameTaken, NotFound
 from pgsched.domain.names import is_key
 from pgsched.domain.sources import DataSource, NewSource
+
+# Locked in the order in which claiming locks them, so that neither waits for the other for ever.
+_RESEAL: Final = """
+with change as materialized (
+    select * from unnest(%(ids)s::bigint[], %(old)s::bytea[], %(old_versions)s::integer[],
+        %(new)s::bytea[], %(algos)s::text[], %(versions)s::integer[])
+        as c (id, old, old_version, new, algo, version)),
+locked as materialized (
+    select s.id from data_source s join change c on c.id = s.id
+    where s.enc_password = c.old and s.key_version = c.old_version
+    order by s.id for no key update of s)
+update data_source s set enc_password = c.new, enc_algo = c.algo, key_version = c.version
+from change c join locked l on l.id = c.id
+where s.id = c.id and s.enc_password = c.old and s.key_version = c.old_version
+returning s.id"""
 
 
 class PostgresSources:
@@ -65,6 +81,20 @@ class PostgresSources:
         async with self._database.connection() as connection:
             found = await rows(connection, select(*_columns()).order_by(data_source.c.name.collate("C")))
         return [source_from(row) for row in found]
+
+    async def reseal(self, changes: Sequence[Resealed]) -> frozenset[int]:
+        """Put new envelopes in the place of old ones, each only where the old one still stands."""
+        values = {
+            "ids": [change.source_id for change in changes],
+            "old": [change.old.ciphertext for change in changes],
+            "old_versions": [change.old.key_version for change in changes],
+            "new": [change.new.ciphertext for change in changes],
+            "algos": [change.new.algo for change in changes],
+            "versions": [change.new.key_version for change in changes],
+        }
+        async with self._database.connection() as connection:
+            changed = await (await connection.execute(_RESEAL, values)).fetchall()
+        return frozenset(row[0] for row in changed)
 
 
 def _columns() -> list[Label[Any]]:

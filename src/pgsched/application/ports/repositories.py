@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from pgsched.domain.accounts import Account
 from pgsched.domain.jobs import Job, JobSpec
-from pgsched.domain.sources import DataSource, NewSource
+from pgsched.domain.sources import DataSource, NewSource, SealedPassword
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resealed:
+    """A source's password, sealed again with another key."""
+
+    #: which source
+    source_id: int
+    #: the envelope that was opened
+    old: SealedPassword
+    #: the one that shall take its place
+    new: SealedPassword
 
 
 @runtime_checkable
@@ -42,6 +55,14 @@ class Sources(Protocol):
 
     async def all(self) -> Sequence[DataSource]:
         """Return every source, by name."""
+        ...
+
+    async def reseal(self, changes: Sequence[Resealed]) -> frozenset[int]:
+        """Put new envelopes in the place of old ones, each only where the old one still stands.
+
+        Returns the ids of the sources that were changed. ``updated_at`` stays: nothing that a person decides
+        about the source is another.
+        """
         ...
 
 

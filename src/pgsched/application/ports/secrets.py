@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from pgsched.domain.sources import SealedPassword, SourceBinding
@@ -40,6 +42,63 @@ class PasswordVault(Protocol):
             NoPrivateKey: no private key of that version is configured here.
             CannotOpen: another key, a damaged box, or one moved from another source.
         """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyVersions:
+    """Which versions of the key this machine has."""
+
+    #: versions of public keys; the highest seals
+    sealing: frozenset[int]
+    #: versions of private keys, which open
+    opening: frozenset[int]
+
+    @property
+    def newest(self) -> int:
+        """The version that seals, or will once it is published."""
+        return max(self.sealing | self.opening)
+
+    @property
+    def rotating(self) -> bool:
+        """Whether a rotation was begun and not finished."""
+        return len(self.sealing | self.opening) > 1
+
+
+@runtime_checkable
+class KeyRings(Protocol):
+    """The rings of this machine, changed step by step so that what is sealed can always be opened.
+
+    Each step is there whole or not at all, also after a power cut; running services see it at their next use.
+    """
+
+    def versions(self) -> KeyVersions:
+        """Return what is there.
+
+        Raises:
+            NoPrivateKey: no private key is configured here.
+            KeyFault: a ring is unusable, or the two do not fit together.
+        """
+        ...
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other rotations on this machine out for the time of the block.
+
+        Raises:
+            KeyFault: another one is at it.
+        """
+        ...
+
+    def prepare(self) -> int:
+        """Make a new pair and add its private half; returns its version. Nothing is sealed with it yet."""
+        ...
+
+    def publish(self, version: int) -> None:
+        """Add the public half of a prepared version: from now on it seals."""
+        ...
+
+    def retire(self, keep: int) -> None:
+        """Drop every version but one, for good."""
         ...
 
 

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgsched.domain.errors import KeyFault
 from pgsched.entrypoints.cli.output import emit, json_option
 
 if TYPE_CHECKING:
     from pgsched.adapters.crypto.keyring import PrivateKeyring, PublicKeyring
+    from pgsched.application.keys import Opened, Rotation
+    from pgsched.entrypoints.container import Container
 
 _FILE = click.Path(path_type=Path)
 
 
 @click.group()
 def group() -> None:
-    """Make, list and check the keys that seal passwords."""
+    """Make, rotate, list and check the keys that seal passwords."""
 
 
 @group.command("gen")
@@ -46,49 +47,151 @@ def gen(public: Path, private: Path, force: bool, as_json: bool) -> None:
     )
 
 
+@group.command("rotate")
+@click.option(
+    "--finish", is_flag=True, help="Go on with a rotation, then drop the old key if no source needs it."
+)
+@click.option(
+    "--prepare",
+    is_flag=True,
+    help="Only add the new private key, to be taken to other machines before anything is sealed with it.",
+)
+@json_option
+def rotate(finish: bool, prepare: bool, as_json: bool) -> int:
+    """Make a new version of the key and seal every password with it, while services run.
+
+    Killed half-way, it goes on when it is called again. Every password is opened at the end; exit 1 when one
+    does not open. The old key stays in the files, and opens, until --finish.
+    """
+    from pgsched.entrypoints.cli.opened import with_container
+
+    if finish and prepare:
+        raise click.UsageError("--finish and --prepare exclude each other")
+
+    async def operation(container: Container) -> Rotation:
+        return await container.rotate_keys()(prepare_only=prepare, finish=finish)
+
+    done = with_container(operation)
+    for failure in done.failures:
+        click.echo(
+            f"Error: source {failure.source} (key version {failure.key_version}): {failure.detail}", err=True
+        )
+    if as_json:
+        emit(done, as_json)
+    elif not done.failures:
+        click.echo(_told(done, finish=finish, prepare=prepare))
+    return 1 if done.failures else 0
+
+
+def _told(done: Rotation, *, finish: bool, prepare: bool) -> str:
+    if prepare:
+        return (
+            f"the private key file holds version {done.version}; take it to every machine that opens"
+            " passwords, then run: pgsched keys rotate"
+        )
+    if finish and not done.unfinished and not done.retired:
+        return f"no rotation is under way; version {done.version} seals"
+    sealed = f"version {done.version} seals; {done.resealed} passwords were sealed again, all of them open"
+    if done.retired:
+        return f"{sealed}; dropped version {', '.join(map(str, done.retired))}"
+    return f"{sealed}; when every service has the new key files, run: pgsched keys rotate --finish"
+
+
 @group.command("list")
 @json_option
 def list_keys(as_json: bool) -> None:
-    """List the versions in the key files, newest first, and what this machine can do with each."""
+    """List the versions in the key files, newest first, what they do here, and how many sources need them."""
     public, private = _rings()
     opening = {} if private is None else dict(private.public().keys)
-    versions = sorted({*public.keys, *opening}, reverse=True)
-    emit([_row(version, public, opening) for version in versions], as_json)
+    needed = _needed()
+    versions = sorted({*public.keys, *opening, *(needed or {})}, reverse=True)
+    emit([_row(version, public, opening, needed) for version in versions], as_json)
 
 
 @group.command("check")
+@click.option("--files-only", is_flag=True, help="Leave out the sources: ask no database.")
 @json_option
-def check(as_json: bool) -> None:
-    """Check that the key files are readable, safe and fit together; exit 1 when not.
+def check(files_only: bool, as_json: bool) -> int:
+    """Check the key files (readable, safe, a pair), and that every source's password opens; exit 1 when not.
 
-    Without a private key here (a machine that only seals) the public file alone is checked.
+    Without a private key here (a machine that only seals) the public file alone is checked, and without a
+    metadata database the files alone.
     """
+    from pgsched.adapters.crypto.rings import KeyFileRings
+    from pgsched.entrypoints.cli.opened import with_container
+    from pgsched.entrypoints.container import load_settings
+
     public, private = _rings()
-    opening = {} if private is None else private.public().keys
-    if private is not None:
-        for version, key in sorted(public.keys.items(), reverse=True):
-            if version in opening and opening[version] != key:
-                raise KeyFault(
-                    f"public and private key of version {version} are not a pair;"
-                    " correct PUBLIC_KEY_B64_PATH or APP_PRIVATE_KEY_B64_PATH"
-                )
-        if public.current_version not in opening:
-            raise KeyFault(
-                f"the private key file does not hold version {public.current_version}, which seals now;"
-                " what is sealed could not be opened here"
-            )
-    emit({"ok": True, "seals": public.current_version, "opens": sorted(opening)}, as_json)
+    seals = public.current_version
+    if private is None:
+        emit({"ok": True, "seals": seals, "opens": [], "sources": None}, as_json)
+        return 0
+    paths = load_settings().key_paths()
+    opening = KeyFileRings(public=paths.public, private=paths.private).versions().opening
+    if files_only or not _has_database():
+        emit({"ok": True, "seals": seals, "opens": sorted(opening), "sources": None}, as_json)
+        return 0
+
+    async def operation(container: Container) -> Opened:
+        from pgsched.application.keys import open_all
+
+        return await open_all(container.sources(), container.vault())
+
+    found = with_container(operation)
+    for failure in found.failures:
+        click.echo(
+            f"Error: source {failure.source} (key version {failure.key_version}): {failure.detail}", err=True
+        )
+    opened = sum(found.by_version.values())
+    if as_json or not found.failures:
+        emit(
+            {"ok": not found.failures, "seals": seals, "opens": sorted(opening), "sources": opened}
+            | ({"failures": found.failures} if found.failures else {}),
+            as_json,
+        )
+    return 1 if found.failures else 0
 
 
-def _row(version: int, public: PublicKeyring, opening: dict[int, bytes]) -> dict[str, object]:
+def _row(
+    version: int, public: PublicKeyring, opening: dict[int, bytes], needed: dict[int, int] | None
+) -> dict[str, object]:
     from pgsched.adapters.crypto.keyring import fingerprint
 
+    key = public.keys.get(version) or opening.get(version)
     return {
         "version": version,
-        "fingerprint": fingerprint(public.keys.get(version) or opening[version]),
+        "fingerprint": key and fingerprint(key),
         "seals": version == public.current_version,
         "opens": version in opening,
+        "sources": None if needed is None else needed.get(version, 0),
     }
+
+
+def _needed() -> dict[int, int] | None:
+    """Count the sources by the key version that sealed them; None without a metadata database."""
+    if not _has_database():
+        return None
+    from collections import Counter
+
+    from pgsched.entrypoints.cli.opened import with_container
+
+    async def operation(container: Container) -> Counter[int]:
+        sources = await container.sources().all()
+        return Counter(source.password.key_version for source in sources if source.password)
+
+    return dict(with_container(operation))
+
+
+def _has_database() -> bool:
+    """Whether this place has a metadata database: PG_DSN_APP is set, or `pgsched up` runs here."""
+    from pgsched.domain.errors import EmbeddedFault
+    from pgsched.entrypoints.container import metadata_conninfo
+
+    try:
+        metadata_conninfo()
+    except EmbeddedFault:
+        return False
+    return True
 
 
 def _rings() -> tuple[PublicKeyring, PrivateKeyring | None]:

@@ -41,7 +41,7 @@ COMMANDS: dict[str, Place] = {
     "api": _place("api", "command", "Serve the HTTP API and the page of queries."),
     "worker": _place("worker", "command", "Plan and run what is due."),
     "db": _place("db", "group", "Migrate or print the metadata database's schema."),
-    "keys": _place("keys", "group", "Make, list and check the keys that seal passwords."),
+    "keys": _place("keys", "group", "Make, rotate, list and check the keys that seal passwords."),
     "users": _place("users", "group", "Accounts that may log in."),
     "dsn": _place("dsn", "group", "Data sources that queries run against."),
     "queries": _place("queries", "group", "Scheduled queries."),
