@@ -7,6 +7,8 @@ import pytest
 from postgres_fixtures import Database
 
 from pgsched.adapters.postgres import runs_sql, views
+from pgsched.adapters.postgres.access import audience_parameters
+from pgsched.domain.audience import anonymous
 from pgsched.domain.runs import RunStatus
 
 _FILL = """
@@ -25,7 +27,7 @@ select j.id, now(), 'UTC', 'queued', 'schedule', s.id, now() + interval '1 hour'
 from data_source s, query_job j;
 analyze;
 """
-_SEEN = {"visibilities": ["public"], "key": "q1", "limit": 50, "offset": 0}
+_SEEN = {"key": "q1", "limit": 50, "offset": 0, **audience_parameters(anonymous(public_read=True))}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,10 +34,11 @@ from pgsched.application.ports.queue import Attendance, Claim, Planned, RunQueue
 from pgsched.application.ports.repositories import Accounts, Jobs, Sources
 from pgsched.application.ports.timing import Clock
 from pgsched.application.ports.views import HealthView, QueryView, RunFilter, RunView, StoredRun
-from pgsched.domain.audience import EVERYTHING
+from pgsched.domain.audience import EVERYTHING, Grant
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Job
 from pgsched.domain.planning import Plan, plan_due
+from pgsched.domain.row_filters import filter_json
 from pgsched.domain.runs import Run
 from pgsched.domain.sources import DataSource
 
@@ -73,6 +75,8 @@ class World:
     kill: Callable[[Attendance], Awaitable[None]]
     #: (from_at, to_at, instants, reason) of a job's gaps
     gaps: Callable[[Job], Awaitable[list[tuple[datetime, datetime, int, str]]]]
+    #: gives leave to read a job; accounts and tokens with these ids are made where there are none
+    grant: Callable[[Job, Grant], Awaitable[None]]
     _numbers: count = field(default_factory=lambda: count(1))
 
     async def source(self, **changes: object) -> DataSource:
@@ -143,6 +147,9 @@ def memory_world() -> World:
             if job_id == job.id
         ]
 
+    async def grant(job: Job, given: Grant) -> None:
+        store.grants.setdefault(job.id, []).append(given)
+
     return World(
         sources=MemorySources(store),
         jobs=MemoryJobs(store),
@@ -156,6 +163,7 @@ def memory_world() -> World:
         advance=advance,
         kill=kill,
         gaps=gaps,
+        grant=grant,
     )
 
 
@@ -182,6 +190,36 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             [job.id],
         )
 
+    async def grant(job: Job, given: Grant) -> None:
+        owner = given.user_id or given.token_id
+        if owner is not None:
+            fixture.execute(
+                "insert into user_account (id, email, name, password_hash) overriding system value"
+                " values (%s, %s, 'A', '') on conflict do nothing",
+                [owner, f"{owner}@example.com"],
+            )
+        if given.token_id is not None:
+            fixture.execute(
+                "insert into api_token (id, user_id, name, token_hash) overriding system value"
+                " values (%s, %s, 'T', %s) on conflict do nothing",
+                [given.token_id, owner, str(given.token_id)],
+            )
+        shown = given.row_filter and ",".join(
+            f"{json.dumps(column)}:[{','.join(map(filter_json, values))}]"
+            for column, values in given.row_filter.items()
+        )
+        fixture.execute(
+            "insert into query_grant (query_id, user_id, role, token_id, row_filter)"
+            " values (%s, %s, %s, %s, %s)",
+            [
+                job.id,
+                given.user_id,
+                given.role,
+                given.token_id,
+                None if given.row_filter is None else f"{{{shown or ''}}}",
+            ],
+        )
+
     database = Database(fixture.conninfo, application_name="test", max_size=4)
     await database.open()
     try:
@@ -198,6 +236,7 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             advance=advance,
             kill=kill,
             gaps=gaps,
+            grant=grant,
         )
     finally:
         await database.close()

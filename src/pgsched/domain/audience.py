@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from pgsched.domain.accounts import Account, Right
 from pgsched.domain.jobs import Visibility
 
-#: a value of a row filter, compared with what the result's JSON holds
-FilterValue = str | int | float | bool | None
+#: a value of a row filter, compared with what the result's JSON holds (``row_filters``)
+FilterValue = str | int | float | Decimal | bool | None
 #: ``{column: values}``: a row is shown when each column holds one of its values
 RowFilter = Mapping[str, tuple[FilterValue, ...]]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NoReturn
 
+import msgspec
+
+from pgsched.domain.audience import RowFilter
 from pgsched.domain.errors import ResultRejected
+from pgsched.domain.row_filters import shows
 
 #: most digits before the point that a numeric holds (PostgreSQL, "Numeric Types")
 _DIGITS = 131_072
@@ -32,6 +36,18 @@ def checked(text: bytes) -> bytes:
 def document(table_schema: bytes, rows: Iterable[bytes]) -> bytes:
     """Join a Table Schema and row objects to one document."""
     return b'{"schema":' + table_schema + b',"data":[' + b",".join(rows) + b"]}"
+
+
+class _Document(msgspec.Struct):
+    schema: msgspec.Raw
+    data: list[msgspec.Raw]
+
+
+def rows_shown(stored: bytes, filters: Sequence[RowFilter]) -> tuple[bytes, int]:
+    """Return the document with the rows that any of the filters shows, as they came, and their number."""
+    parts = msgspec.json.decode(stored, type=_Document)
+    rows = [bytes(row) for row in parts.data if shows(filters, json.loads(bytes(row), parse_float=Decimal))]
+    return document(bytes(parts.schema), rows), len(rows)
 
 
 def _strings(value: object) -> Iterable[str]:

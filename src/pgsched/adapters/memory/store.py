@@ -10,6 +10,7 @@ from typing import Any
 
 from pgsched.adapters.memory.clock import ManualClock
 from pgsched.domain.accounts import Account
+from pgsched.domain.audience import Grant
 from pgsched.domain.jobs import Job
 from pgsched.domain.planning import Gap
 from pgsched.domain.runs import TRANSITIONS, Run, RunStatus
@@ -96,6 +97,8 @@ class MemoryStore:
         #: by account
         self.password_hashes: dict[int, str] = {}
         self.runs: dict[int, RunRecord] = {}
+        #: by query
+        self.grants: dict[int, list[Grant]] = {}
         #: by query and first instant
         self.gaps: dict[tuple[int, datetime], Gap] = {}
         #: workers that are there, and what wakes each

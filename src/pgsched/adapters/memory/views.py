@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pgsched.adapters.memory.documents import rows_shown
 from pgsched.adapters.memory.store import MemoryStore, RunRecord
 from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, StoredRun
-from pgsched.domain.audience import Audience
+from pgsched.domain.audience import Access, Audience, access_to
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Job
-from pgsched.domain.runs import Run, RunStatus
+from pgsched.domain.runs import RunStatus
 
 
 class _Reader:
@@ -19,8 +20,16 @@ class _Reader:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
+    def _access(self, audience: Audience, job: Job) -> Access:
+        return access_to(
+            audience,
+            query_id=job.id,
+            visibility=job.spec.visibility,
+            grants=self._store.grants.get(job.id, ()),
+        )
+
     def _visible(self, audience: Audience) -> list[Job]:
-        jobs = (job for job in self._store.jobs.values() if job.spec.visibility in audience.visibilities)
+        jobs = (job for job in self._store.jobs.values() if self._access(audience, job).visible)
         return sorted(jobs, key=lambda job: job.spec.name)
 
     def _job(self, audience: Audience, key: str | int) -> Job:
@@ -61,7 +70,7 @@ class MemoryQueryView(_Reader):
             visibility=job.spec.visibility,
             pause_reason=job.pause_reason,
             next_run_at=job.next_run_at,
-            last_run=_shown(ran[0], audience) if ran else None,
+            last_run=_stored(ran[0], audience, self._access(audience, job)).run if ran else None,
             created_at=job.created_at,
             updated_at=job.updated_at,
         )
@@ -74,9 +83,10 @@ class MemoryRunView(_Reader):
         self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS
     ) -> StoredRun:
         """Return the highest run of that status."""
-        for record in self._runs(self._job(audience, query)):
+        job = self._job(audience, query)
+        for record in self._runs(job):
             if status is None or record.run.status is status:
-                return _stored(record, audience)
+                return _stored(record, audience, self._access(audience, job))
         raise NotFound("run of query" if status is None else f"{status} run of query", query)
 
     async def page(
@@ -97,8 +107,9 @@ class MemoryRunView(_Reader):
         if not found:
             return RunPage(items=(), next_before=None, prev_after=None)
         first, last = found[0], found[-1]
+        access = self._access(audience, job)
         return RunPage(
-            items=[_stored(record, audience, with_result=with_result) for record in found],
+            items=[_stored(record, audience, access, with_result=with_result) for record in found],
             next_before=last.run.id if fitting[-1] is not last else None,
             prev_after=first.run.id if fitting[0] is not first else None,
         )
@@ -106,9 +117,10 @@ class MemoryRunView(_Reader):
     async def one(self, audience: Audience, run_id: int) -> StoredRun:
         """Return one run with its result."""
         record = self._store.runs.get(run_id)
-        if record is None or record.run.query_id not in {job.id for job in self._visible(audience)}:
+        job = None if record is None else self._store.jobs.get(record.run.query_id)
+        if record is None or job is None or not (access := self._access(audience, job)).visible:
             raise NotFound("run", run_id)
-        return _stored(record, audience)
+        return _stored(record, audience, access)
 
     async def neighbour(self, audience: Audience, query: str | int, run_id: int, *, newer: bool) -> StoredRun:
         """Return the next newer or older run of the same query."""
@@ -117,7 +129,7 @@ class MemoryRunView(_Reader):
         place = runs.index(self._record(job, run_id)) + (-1 if newer else 1)
         if not 0 <= place < len(runs):
             raise NotFound(f"run {'after' if newer else 'before'} run", run_id)
-        return _stored(runs[place], audience)
+        return _stored(runs[place], audience, self._access(audience, job))
 
     def _record(self, job: Job, run_id: int) -> RunRecord:
         record = self._store.runs.get(run_id)
@@ -135,9 +147,10 @@ def _fits(record: RunRecord, wanted: RunFilter) -> bool:
     )
 
 
-def _stored(record: RunRecord, audience: Audience, *, with_result: bool = True) -> StoredRun:
-    return StoredRun(run=_shown(record, audience), result=record.document if with_result else None)
-
-
-def _shown(record: RunRecord, audience: Audience) -> Run:
-    return record.run if audience.whole_errors else replace(record.run, error_message=record.public)
+def _stored(record: RunRecord, audience: Audience, access: Access, *, with_result: bool = True) -> StoredRun:
+    run = record.run if audience.whole_errors else replace(record.run, error_message=record.public)
+    result = record.document
+    if access.rows is not None and result is not None:
+        result, count = rows_shown(result, access.rows)
+        run = replace(run, rows_returned=count)
+    return StoredRun(run=run, result=result if with_result else None, rows=access.rows)

@@ -10,10 +10,12 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
+from pgsched.adapters.postgres import row_filters
+from pgsched.adapters.postgres.access import FREELY, HELD, MAY_SEE, access_of, audience_parameters
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.mapping import RUN_COLUMNS, run_from
 from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, StoredRun
-from pgsched.domain.audience import Audience
+from pgsched.domain.audience import Access, Audience, RowFilter
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Visibility
 from pgsched.domain.names import is_key
@@ -22,16 +24,15 @@ from pgsched.domain.runs import Run, RunStatus
 _Row = dict[str, Any]
 _INT64: Final = 2**63
 
-#: what every statement about a query asks first
-_MAY_SEE: Final = "j.visibility = any(%(visibilities)s)"
-
 # by code points, whatever the collation of the database
 _BY_NAME: Final = 'order by j.name collate "C"'
 
-_PAGE: Final = f"select * from query_job j where {_MAY_SEE} {_BY_NAME} limit %(limit)s offset %(offset)s"
-_COUNT: Final = f"select count(*) as total from query_job j where {_MAY_SEE}"
+_PAGE: Final = f"select * from query_job j where {MAY_SEE} {_BY_NAME} limit %(limit)s offset %(offset)s"
+_COUNT: Final = f"select count(*) as total from query_job j where {MAY_SEE}"
 
-_BLOB: Final = "b.format, b.df_json"
+_WHOLE_BLOB: Final = "select df_json from query_run_blob where run_id = %(run_id)s"
+# Under a grant the rows shown are picked by another statement, once its filters are known.
+_BLOB_IF_FREE: Final = f"b.format, case when {FREELY} then b.df_json end as df_json"
 _WITH_BLOB: Final = "left join query_run_blob b on b.run_id = r.id"
 # Those of the claim that succeeded: what an older one was still writing when it was lost stays unseen.
 _CHUNKS: Final = """
@@ -43,7 +44,8 @@ def _cards(jobs: str) -> str:
     """Return the statement for cards of the jobs selected: few, each costs a lookup of its last run."""
     return f"""
         select j.id as card_id, j.name, j.title, j.description, j.schedule_type, j.schedule_expr, j.timezone,
-            j.enabled, j.visibility, j.pause_reason, j.next_run_at, j.created_at, j.updated_at, {RUN_COLUMNS}
+            j.enabled, j.visibility, j.pause_reason, j.next_run_at, j.created_at, j.updated_at, {HELD},
+            {RUN_COLUMNS}
         from ({jobs}) j left join lateral (
             select * from query_run l where l.query_id = j.id and l.status <> 'skipped'
             order by l.scheduled_at desc, l.id desc limit 1) r on true
@@ -70,6 +72,15 @@ class _Reader:
             await cursor.execute(statement, parameters)
             return await cursor.fetchall()
 
+    async def _counted(self, runs: list[Run], filters: Sequence[RowFilter] | None) -> list[Run]:
+        """Return the runs with the number of rows shown where there are filters."""
+        if filters is None or not any(run.rows_returned for run in runs):
+            return runs
+        parameters: _Row = {"run_ids": [run.id for run in runs if run.rows_returned]}
+        statement = row_filters.count(row_filters.shown(filters, parameters))
+        shown = {row["run_id"]: row["shown"] for row in await self._rows(statement, parameters)}
+        return [replace(run, rows_returned=shown.get(run.id, run.rows_returned)) for run in runs]
+
 
 def _cursor(connection: AsyncConnection[Any]) -> AsyncCursor[_Row]:
     cursor = connection.cursor(row_factory=dict_row)
@@ -86,19 +97,26 @@ class PostgresQueryView(_Reader):
 
     async def page(self, audience: Audience, *, limit: int, offset: int) -> tuple[Sequence[QueryCard], int]:
         """Return some visible queries by name, and how many there are in all."""
-        parameters = {"limit": limit, "offset": min(offset, _INT64 - 1), **_visible(audience)}
+        parameters = {"limit": limit, "offset": min(offset, _INT64 - 1), **audience_parameters(audience)}
         rows = await self._rows(_cards(_PAGE), parameters)
         total = await self._rows(_COUNT, parameters)
-        return [_card_from(row, audience) for row in rows], total[0]["total"]
+        return [await self._card(row, audience) for row in rows], total[0]["total"]
 
     async def card(self, audience: Audience, key: str | int) -> QueryCard:
         """Return one query by name or id."""
         if is_key(key):
-            job = f"select * from query_job j where {_job_is(key)} and {_MAY_SEE}"
-            rows = await self._rows(_cards(job), {"key": key, **_visible(audience)})
+            job = f"select * from query_job j where {_job_is(key)} and {MAY_SEE}"
+            rows = await self._rows(_cards(job), {"key": key, **audience_parameters(audience)})
             if rows:
-                return _card_from(rows[0], audience)
+                return await self._card(rows[0], audience)
         raise NotFound("query", key)
+
+    async def _card(self, row: _Row, audience: Audience) -> QueryCard:
+        access = access_of(row, audience, query_id=row["card_id"])
+        last_run = None
+        if row["id"] is not None:
+            [last_run] = await self._counted([_shown(run_from(row), row, audience)], access.rows)
+        return _card_from(row, last_run)
 
 
 class PostgresRunView(_Reader):
@@ -112,21 +130,22 @@ class PostgresRunView(_Reader):
             raise NotFound("query", query)
         wanted = "" if status is None else f"and {_status_is('l', status)}"
         statement = f"""
-            select {RUN_COLUMNS}, {_BLOB} from query_job j cross join lateral (
+            select {RUN_COLUMNS}, j.visibility, {HELD}, {_BLOB_IF_FREE} from query_job j cross join lateral (
                 select * from query_run l where l.query_id = j.id {wanted}
                 order by l.scheduled_at desc, l.id desc limit 1) r {_WITH_BLOB}
-            where {_job_is(query)} and {_MAY_SEE}"""
-        rows = await self._rows(statement, {"key": query, **_visible(audience)})
+            where {_job_is(query)} and {MAY_SEE}"""
+        rows = await self._rows(statement, {"key": query, **audience_parameters(audience)})
         if not rows:
             what = "run" if status is None else f"{status} run"
             raise NotFound(f"{what} of query", query)
-        return await self._stored(rows[0], audience)
+        access = access_of(rows[0], audience, query_id=rows[0]["query_id"])
+        return await self._stored(rows[0], audience, access)
 
     async def page(
         self, audience: Audience, query: str | int, wanted: RunFilter, *, with_result: bool = False
     ) -> RunPage:
         """Return a page of runs, newest first."""
-        query_id = await self._query_id(audience, query)
+        query_id, access = await self._query(audience, query)
         parameters: _Row = {
             "query_id": query_id,
             "start": wanted.start,
@@ -149,7 +168,7 @@ class PostgresRunView(_Reader):
                 conditions.append(f"(r.scheduled_at, r.id) {sign} (%({name}_at)s, %({name})s)")
         ascending = wanted.after is not None and wanted.before is None
         direction = "asc" if ascending else "desc"
-        blob, join = (f", {_BLOB}", _WITH_BLOB) if with_result else ("", "")
+        blob, join = (f", {_blob(access)}", _WITH_BLOB) if with_result else ("", "")
         rows = await self._rows(
             f"""select {RUN_COLUMNS}{blob} from query_run r {join}
                 where {" and ".join(conditions)}
@@ -159,7 +178,12 @@ class PostgresRunView(_Reader):
         rows = rows[: wanted.limit]
         if ascending:
             rows.reverse()
-        items = [await self._stored(row, audience) for row in rows]
+        if with_result:
+            items = [await self._stored(row, audience, access) for row in rows]
+        else:
+            runs = [_shown(run_from(row), row, audience) for row in rows]
+            counted = await self._counted(runs, access.rows)
+            items = [StoredRun(run=run, result=None, rows=access.rows) for run in counted]
         if not items:
             return RunPage(items=(), next_before=None, prev_after=None)
         first, last = items[0].run, items[-1].run
@@ -173,38 +197,40 @@ class PostgresRunView(_Reader):
         """Return one run with its result."""
         if is_key(run_id):
             rows = await self._rows(
-                f"""select {RUN_COLUMNS}, {_BLOB}
+                f"""select {RUN_COLUMNS}, j.visibility, {HELD}, {_BLOB_IF_FREE}
                     from query_run r join query_job j on j.id = r.query_id {_WITH_BLOB}
-                    where r.id = %(run_id)s and {_MAY_SEE}""",
-                {"run_id": run_id, **_visible(audience)},
+                    where r.id = %(run_id)s and {MAY_SEE}""",
+                {"run_id": run_id, **audience_parameters(audience)},
             )
             if rows:
-                return await self._stored(rows[0], audience)
+                access = access_of(rows[0], audience, query_id=rows[0]["query_id"])
+                return await self._stored(rows[0], audience, access)
         raise NotFound("run", run_id)
 
     async def neighbour(self, audience: Audience, query: str | int, run_id: int, *, newer: bool) -> StoredRun:
         """Return the next newer or older run of the same query."""
-        query_id = await self._query_id(audience, query)
+        query_id, access = await self._query(audience, query)
         at, place = await self._place(query_id, run_id)
         sign, direction = (">", "asc") if newer else ("<", "desc")
         rows = await self._rows(
-            f"""select {RUN_COLUMNS}, {_BLOB} from query_run r {_WITH_BLOB}
+            f"""select {RUN_COLUMNS}, {_blob(access)} from query_run r {_WITH_BLOB}
                 where r.query_id = %(query_id)s and (r.scheduled_at, r.id) {sign} (%(at)s, %(place)s)
                 order by r.scheduled_at {direction}, r.id {direction} limit 1""",
             {"query_id": query_id, "at": at, "place": place},
         )
         if not rows:
             raise NotFound(f"run {'after' if newer else 'before'} run", run_id)
-        return await self._stored(rows[0], audience)
+        return await self._stored(rows[0], audience, access)
 
-    async def _query_id(self, audience: Audience, query: str | int) -> int:
+    async def _query(self, audience: Audience, query: str | int) -> tuple[int, Access]:
         if is_key(query):
             rows = await self._rows(
-                f"select j.id from query_job j where {_job_is(query)} and {_MAY_SEE}",
-                {"key": query, **_visible(audience)},
+                f"select j.id, j.visibility, {HELD} from query_job j where {_job_is(query)} and {MAY_SEE}",
+                {"key": query, **audience_parameters(audience)},
             )
             if rows:
-                return int(rows[0]["id"])
+                query_id = int(rows[0]["id"])
+                return query_id, access_of(rows[0], audience, query_id=query_id)
         raise NotFound("query", query)
 
     async def _place(self, query_id: int, run_id: int) -> tuple[Any, int]:
@@ -225,26 +251,38 @@ class PostgresRunView(_Reader):
         )
         return bool(rows[0]["it"])
 
-    async def _stored(self, row: _Row, audience: Audience) -> StoredRun:
+    async def _stored(self, row: _Row, audience: Audience, access: Access) -> StoredRun:
         run = _shown(run_from(row), row, audience)
-        document: bytes | None = row.get("df_json")
+        if row["format"] is None:
+            return StoredRun(run=run, result=None, rows=access.rows)
+        document: bytes | None = row["df_json"]
+        chunks, parameters = _CHUNKS, {"run_id": run.id}
+        if access.rows is not None:
+            condition = row_filters.shown(access.rows, parameters)
+            document, chunks = None, row_filters.chunks(condition)
+            [run] = await self._counted([run], access.rows)
+            found = await self._rows(row_filters.document(condition), parameters)
+            document = found[0]["df_json"] if found else None
+        elif document is None:
+            found = await self._rows(_WHOLE_BLOB, parameters)
+            document = found[0]["df_json"] if found else None
         if document is not None and row["format"] == "jsonb-chunks":
-            chunks = await self._rows(_CHUNKS, {"run_id": run.id})
             # Each chunk is an array: brackets off, joined, and set into the document that holds the schema.
-            rows = b", ".join(chunk["data"][1:-1] for chunk in chunks)
+            rows = b", ".join(chunk["data"][1:-1] for chunk in await self._rows(chunks, parameters))
             document = b'{"data": [' + rows + b"], " + document[1:]
-        return StoredRun(run=run, result=document)
+        return StoredRun(run=run, result=document, rows=access.rows)
 
 
-def _visible(audience: Audience) -> _Row:
-    return {"visibilities": [visibility.value for visibility in audience.visibilities]}
+def _blob(access: Access) -> str:
+    """Return what to read of a blob: not the whole document where only some rows are shown."""
+    return "b.format, b.df_json" if access.rows is None else "b.format, null as df_json"
 
 
 def _shown(run: Run, row: _Row, audience: Audience) -> Run:
     return run if audience.whole_errors else replace(run, error_message=row["error_public"])
 
 
-def _card_from(row: _Row, audience: Audience) -> QueryCard:
+def _card_from(row: _Row, last_run: Run | None) -> QueryCard:
     return QueryCard(
         id=row["card_id"],
         name=row["name"],
@@ -257,7 +295,7 @@ def _card_from(row: _Row, audience: Audience) -> QueryCard:
         visibility=Visibility(row["visibility"]),
         pause_reason=row["pause_reason"],
         next_run_at=row["next_run_at"],
-        last_run=None if row["id"] is None else _shown(run_from(row), row, audience),
+        last_run=last_run,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from pgsched.domain.audience import Audience
+from pgsched.domain.audience import Audience, RowFilter
 from pgsched.domain.jobs import Visibility
 from pgsched.domain.runs import Run, RunStatus
 
@@ -38,7 +38,7 @@ class QueryCard:
     pause_reason: str | None
     #: UTC; None when nothing is planned
     next_run_at: datetime | None
-    #: the newest run that was not skipped, of any status; None when there is none
+    #: the newest run that was not skipped, of any status, as its reader sees it; None when there is none
     last_run: Run | None
     #: when it was made, UTC
     created_at: datetime
@@ -48,11 +48,14 @@ class QueryCard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredRun:
-    """A run with its result."""
+    """A run with its result, of its rows those that the reader is shown."""
 
+    #: ``rows_returned`` counts the rows shown
     run: Run
     #: ``{"schema":…,"data":…}`` as UTF-8 JSON; None when the run has none
     result: bytes | None
+    #: the filters that were applied, for what is kept by reader; None for every row
+    rows: tuple[RowFilter, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +106,11 @@ class QueryView(Protocol):
 
 @runtime_checkable
 class RunView(Protocol):
-    """Runs and their results; every method raises NotFound for what the audience may not see."""
+    """Runs and their results; every method raises NotFound for what the audience may not see.
+
+    What is seen is decided by ``domain.audience.access_to``; its row filters are applied here, to rows and to
+    their count, so that no reader has to.
+    """
 
     async def latest(
         self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS

@@ -6,6 +6,7 @@ import re
 
 from pgsched.application.ports.views import StoredRun
 from pgsched.domain.audience import Audience
+from pgsched.domain.row_filters import fingerprint
 from pgsched.entrypoints.http.formats import Format
 
 #: changes when the bytes of an answer would for another reason than its run
@@ -24,7 +25,8 @@ def entity_tag(stored: StoredRun, format_: Format, audience: Audience) -> str | 
         return None
     end = int(run.run_finished_at.timestamp() * 1_000_000)
     whole = "w" if audience.whole_errors else "p"
-    return f'"{run.id:x}-{end:x}-{format_}-{whole}{_WRITTEN}"'
+    shown = f"-{fingerprint(stored.rows)}" if stored.rows is not None else ""
+    return f'"{run.id:x}-{end:x}-{format_}-{whole}{_WRITTEN}{shown}"'
 
 
 def is_known(tag: str, if_none_match: str) -> bool:

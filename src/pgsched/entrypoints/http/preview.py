@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pgsched.domain.audience import WHOLE_ACCESS, access_to
 from pgsched.domain.errors import NotFound
 from pgsched.domain.runs import Run, RunStatus
 
@@ -109,12 +110,15 @@ class Previews:
     async def of(self, audience: Audience, card: QueryCard) -> Preview | None:
         """Return the preview of a query's newest success, None when there is none or it is too large.
 
-        ``card`` was just read for this audience, so a kept preview may be shown without asking again.
+        ``card`` was just read for this audience, so a kept preview may be shown without asking again where
+        every row is shown to it; only previews of every row are kept.
         """
         last = card.last_run
         if last is None:
             return None
-        if last.status is RunStatus.SUCCESS:
+        # Without its grants: whether every row is shown to it anyway.
+        whole = access_to(audience, query_id=card.id, visibility=card.visibility) == WHOLE_ACCESS
+        if whole and last.status is RunStatus.SUCCESS:
             if (kept := self._kept.get(last.id)) is not None:
                 self._kept.move_to_end(last.id)
                 return kept
@@ -126,10 +130,11 @@ class Previews:
             return None
         if stored.result is None or (stored.run.rows_returned or 0) > _MOST_ROWS:
             return None
-        if (kept := self._kept.get(stored.run.id)) is not None:
+        if stored.rows is None and (kept := self._kept.get(stored.run.id)) is not None:
             return kept
         preview = await asyncio.to_thread(preview_of, stored.run, stored.result)
-        self._kept[stored.run.id] = preview
+        if stored.rows is None:
+            self._kept[stored.run.id] = preview
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return preview
