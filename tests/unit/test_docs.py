@@ -187,3 +187,10 @@ def test_example_of_swapped_adapters_runs_as_printed(tmp_path: Path) -> None:
     for block in blocks:
         done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_refused_functions_is_printed_from_the_table() -> None:
+    printed = subprocess.run(
+        [sys.executable, "bench/policy_page.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert page("reference/sql-functions.md") == printed.stdout

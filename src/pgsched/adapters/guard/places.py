@@ -16,6 +16,8 @@ from pgsched.domain.sql_guard import Rule
 
 #: what follows FOR in a locking clause, by the scanner's names
 _LOCK_WORDS = frozenset({"UPDATE", "NO", "SHARE", "KEY"})
+#: folding as the grammar does it, letters of ASCII alone
+_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +100,7 @@ def _attribute(scanned: list[Token], wanted: dict[str, Finding]) -> tuple[int, F
     for dot, word, after in zip(padded, padded[1:], padded[2:], strict=False):
         if dot.name != "ASCII_46" or after.name == "ASCII_40":  # a dot before, no call with ( behind
             continue
-        name = word.text[1:-1] if word.text.startswith('"') else word.text.lower()
+        name = word.text[1:-1] if word.text.startswith('"') else word.text.translate(_ASCII_LOWER)
         if name in wanted:
             return word.start, wanted[name]
     return sys.maxsize, next(iter(wanted.values()))

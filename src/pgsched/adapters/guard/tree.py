@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pgsched.domain.sql_functions import Effect
 from pgsched.domain.sql_guard import Rule
 from pgsched.domain.sql_policy import (
-    REFUSED_RELATIONS,
     Catalog,
-    Effect,
     judge_function,
     judge_operator,
+    judge_relation,
     way_out,
 )
 
@@ -162,11 +162,12 @@ class Judge:
         return _refused("sampling method", name, Effect.USER_DEFINED, node.location)
 
     def _relation(self, node: Any) -> Finding | None:
-        if node.relname not in REFUSED_RELATIONS or node.schemaname not in ("", "pg_catalog"):
+        effect = judge_relation(node.schemaname, node.relname)
+        if effect is None:
             return None
         return Finding(
             rule=Rule.RELATION_NOT_ALLOWED,
-            detail=f"{node.relname} {Effect.FILES}; {way_out(Effect.FILES)}",
+            detail=f"{node.relname} {effect}; {way_out(effect)}",
             offset=node.location,
         )
 

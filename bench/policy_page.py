@@ -1,0 +1,68 @@
+"""Print the reference page of the guard's function policy from the table in the code.
+
+Usage: ``python bench/policy_page.py > docs/reference/sql-functions.md`` (a unit test compares).
+"""
+
+from __future__ import annotations
+
+from textwrap import fill
+
+from pgsched.domain import sql_functions as table
+from pgsched.domain.sql_functions import Effect
+from pgsched.domain.sql_policy import way_out
+
+HEAD = """# Functions that queries may not call
+
+What [the guard](errors.md#rules-of-the-guard) refuses as `function_not_allowed`, by what a function can do.
+The table is `domain/sql_functions.py`, reviewed against live catalogs of Postgres 15, 16, 17 and 18 and their
+extensions; this page is printed from it (`python bench/policy_page.py`) and held against it by a test.
+Why so: [decision 4](../decisions/0004-sql-guard.md).
+
+Built-ins are refused called bare or as `pg_catalog.name`, extensions' functions in any schema. `name*` stands
+for every name that begins so. What is in no list only computes or reads, and is allowed; `pg_sleep` only
+waits, and every timeout ends it. The calls `x.name` and `(x).name` are judged like `name(x)`.
+"""
+RELATIONS = """## Tables and views
+
+Refused as `relation_not_allowed`, because selecting from them reads the server's files:
+"""
+USER_DEFINED = """## User-defined functions
+
+Everything else that is no built-in. Allowed, unless the source has `allow_user_functions` false; then refused
+as `user_function_not_allowed`, with operators and sampling methods that are not built in.
+"""
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    parts = [HEAD]
+    for effect in Effect:
+        if effect in (Effect.UNREVIEWED, Effect.USER_DEFINED):
+            continue
+        parts.append(f"## It {effect}\n\nRefused because {table.WHY[effect]}.\nInstead: {way_out(effect)}.\n")
+        parts.append(_listed("Built in", table.REFUSED_BUILTINS, table.BUILTIN_PREFIXES, effect))
+        shapes = (*table.EXTENSION_PREFIXES, *((f"{a}*{b}", e) for a, b, e in table.EXTENSION_ENDS))
+        schemas = [
+            f"every function of schema `{s}`" for s, e in table.EXTENSION_SCHEMAS.items() if e is effect
+        ]
+        parts.append(_listed("Extensions", table.REFUSED_EXTENSIONS, shapes, effect, schemas))
+    relations = ", ".join(f"`{name}`" for name in sorted(table.REFUSED_RELATIONS))
+    parts += [f"{RELATIONS}{relations}.\n", USER_DEFINED]
+    return "\n".join(part for part in parts if part)
+
+
+def _listed(
+    head: str,
+    names: dict[str, Effect],
+    shapes: tuple[tuple[str, Effect], ...],
+    effect: Effect,
+    more: list[str] | None = None,
+) -> str:
+    told = [f"`{name}`" for name, its in sorted(names.items()) if its is effect]
+    told += [f"`{shape}`" if "*" in shape else f"`{shape}*`" for shape, its in shapes if its is effect]
+    told += more or []
+    return fill(f"{head}: {', '.join(told)}.", 110, break_on_hyphens=False) + "\n" if told else ""
+
+
+if __name__ == "__main__":
+    print(page(), end="")

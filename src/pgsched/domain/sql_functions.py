@@ -1,0 +1,292 @@
+"""The reviewed table of functions that a scheduled query may not call, by what they can do.
+
+Made from pg_proc of live servers of Postgres 15, 16, 17 and 18 and the extensions that come with them (see
+``bench/function_catalog.py``); names of servers before 15 are kept, a source may be old. Looked at was every
+function that is volatile or closed to PUBLIC, and those of any volatility that run SQL text. A test holds
+this table against the catalog: a function that a later version brings fails it until it is decided here.
+Extensions from elsewhere are refused by name or pattern as far as they are common.
+
+Sources: PostgreSQL manual, chapters 9 (functions) and F (additional modules), the extensions' own manuals.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Effect(StrEnum):
+    """What a refused function can do; the value completes the sentence "it …"."""
+
+    WRITES = "writes: it changes sequences, large objects, catalogs, WAL or server state"
+    ASSIGNS_XID = "assigns a transaction id, which a read-only run must not use up"
+    SIGNALS = "signals the server, other sessions or their listeners"
+    LOCKS = "takes or releases locks that others wait for"
+    FILES = "reads or writes files of the server or runs programs there"
+    CONNECTS = "opens connections from the server to elsewhere"
+    SETTINGS = "changes settings of the session, which the other fences rely on"
+    RUNS_SQL = "runs SQL text that cannot be judged here"
+    UNREVIEWED = "is in pg_catalog, but in no version reviewed so far"
+    USER_DEFINED = "is user-defined, and this source allows built-in functions only"
+
+
+#: why an effect is refused although other fences stand behind the guard
+WHY = {
+    Effect.WRITES: "READ ONLY stops writes to tables and nextval, but not resets, slots, WAL or caches",
+    Effect.ASSIGNS_XID: "every id used brings the server's wraparound nearer; READ ONLY does not refuse it",
+    Effect.SIGNALS: "a signal is no write: READ ONLY lets it through",
+    Effect.LOCKS: "advisory locks stop the applications that use them; READ ONLY lets them through",
+    Effect.FILES: "what the server's account may read is more than any role was granted",
+    Effect.CONNECTS: "the session over there is not read-only, and the server stands inside the firewall",
+    Effect.SETTINGS: "statement_timeout, client_encoding and the like are fences themselves",
+    Effect.RUNS_SQL: "whatever is refused here could hide in the text",
+    Effect.UNREVIEWED: "nobody has looked at what it does",
+    Effect.USER_DEFINED: "the source's admin said so; what it does inside cannot be seen offline",
+}
+
+#: what to do instead, by effect
+WAY_OUT = {
+    Effect.ASSIGNS_XID: "use pg_current_xact_id_if_assigned() or pg_current_snapshot()",
+    Effect.SETTINGS: "write the conversion into the query (AT TIME ZONE, to_char, explicit casts)",
+    Effect.RUNS_SQL: "write the query itself, or grant a view over it and select from that",
+    Effect.CONNECTS: "add the other database as a source of its own, or grant a foreign table",
+    Effect.FILES: "let the server's owner load the data into a table and grant that",
+    Effect.USER_DEFINED: "use built-ins, or allow_user_functions on the source",
+}
+#: what to do instead where WAY_OUT has nothing nearer
+DEFAULT_WAY_OUT = "select from a table or read-only view that the source's owner grants"
+
+# pg_catalog's own, called bare or as pg_catalog.name. The names of servers before 15 are kept: a source
+# may be old.
+_BUILTINS: dict[Effect, str] = {
+    Effect.WRITES: """
+        nextval setval
+        lo_creat lo_create lo_from_bytea lo_open lo_put lo_truncate lo_truncate64 lo_unlink lowrite
+        lo_close lo_lseek lo_lseek64 lo_tell lo_tell64 loread
+        brin_desummarize_range brin_summarize_new_values brin_summarize_range gin_clean_pending_list
+        pg_backup_start pg_backup_stop pg_start_backup pg_stop_backup
+        pg_clear_attribute_stats pg_clear_relation_stats pg_restore_attribute_stats pg_restore_relation_stats
+        pg_copy_logical_replication_slot pg_copy_physical_replication_slot
+        pg_create_logical_replication_slot pg_create_physical_replication_slot pg_drop_replication_slot
+        pg_replication_slot_advance
+        pg_logical_slot_get_binary_changes pg_logical_slot_get_changes
+        pg_logical_slot_peek_binary_changes pg_logical_slot_peek_changes
+        pg_create_restore_point pg_logical_emit_message pg_log_standby_snapshot pg_switch_wal pg_switch_xlog
+        pg_export_snapshot pg_extension_config_dump pg_import_system_collations pg_nextoid
+        pg_stop_making_pinned_objects
+        pg_replication_origin_advance pg_replication_origin_create pg_replication_origin_drop
+        pg_replication_origin_session_reset pg_replication_origin_session_setup
+        pg_replication_origin_xact_reset pg_replication_origin_xact_setup
+        pg_stat_force_next_flush pg_stat_reset pg_stat_reset_backend_stats pg_stat_reset_replication_slot
+        pg_stat_reset_shared pg_stat_reset_single_function_counters pg_stat_reset_single_table_counters
+        pg_stat_reset_slru pg_stat_reset_subscription_stats
+        """,
+    Effect.ASSIGNS_XID: "txid_current pg_current_xact_id",
+    Effect.SIGNALS: """
+        pg_cancel_backend pg_terminate_backend pg_log_backend_memory_contexts pg_notify pg_promote
+        pg_reload_conf pg_rotate_logfile pg_rotate_logfile_old
+        pg_wal_replay_pause pg_wal_replay_resume pg_xlog_replay_pause pg_xlog_replay_resume
+        """,
+    Effect.LOCKS: """
+        pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock pg_advisory_unlock_all
+        pg_advisory_unlock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared
+        pg_try_advisory_lock pg_try_advisory_lock_shared pg_try_advisory_xact_lock
+        pg_try_advisory_xact_lock_shared
+        """,
+    Effect.FILES: """
+        lo_import lo_export pg_read_file pg_read_file_old pg_read_binary_file pg_stat_file
+        pg_ls_dir pg_ls_archive_statusdir pg_ls_logdir pg_ls_logicalmapdir pg_ls_logicalsnapdir
+        pg_ls_replslotdir pg_ls_summariesdir pg_ls_tmpdir pg_ls_waldir
+        pg_current_logfile pg_hba_file_rules pg_ident_file_mappings pg_show_all_file_settings
+        pg_available_wal_summaries pg_wal_summary_contents
+        """,
+    Effect.CONNECTS: "pg_sync_replication_slots",
+    Effect.SETTINGS: "set_config",
+    Effect.RUNS_SQL: """
+        query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cursor_to_xml cursor_to_xmlschema
+        table_to_xml table_to_xmlschema table_to_xml_and_xmlschema
+        schema_to_xml schema_to_xmlschema schema_to_xml_and_xmlschema
+        database_to_xml database_to_xmlschema database_to_xml_and_xmlschema ts_stat
+        """,
+}
+
+#: families of pg_catalog refused by prefix, so that a member added by a later version is refused too
+BUILTIN_PREFIXES: tuple[tuple[str, Effect], ...] = (
+    ("binary_upgrade_", Effect.WRITES),
+    ("pg_stat_reset", Effect.WRITES),
+    ("pg_advisory_", Effect.LOCKS),
+    ("pg_try_advisory_", Effect.LOCKS),
+    ("pg_ls_", Effect.FILES),
+    ("pg_read_", Effect.FILES),
+    ("pg_create_", Effect.WRITES),
+    ("pg_drop_", Effect.WRITES),
+    ("pg_copy_", Effect.WRITES),
+    ("pg_set_", Effect.WRITES),
+    ("pg_clear_", Effect.WRITES),
+    ("pg_restore_", Effect.WRITES),
+    ("pg_switch_", Effect.WRITES),
+    ("pg_backup_", Effect.WRITES),
+    ("pg_logical_slot_", Effect.WRITES),
+    ("pg_replication_slot_", Effect.WRITES),
+    ("pg_terminate_", Effect.SIGNALS),
+    ("pg_cancel_", Effect.SIGNALS),
+    ("pg_log_", Effect.SIGNALS),
+    ("pg_reload_", Effect.SIGNALS),
+    ("pg_rotate_", Effect.SIGNALS),
+    ("pg_wal_replay_", Effect.SIGNALS),
+    ("pg_sync_", Effect.CONNECTS),
+    ("query_to_xml", Effect.RUNS_SQL),
+    ("cursor_to_xml", Effect.RUNS_SQL),
+    ("table_to_xml", Effect.RUNS_SQL),
+    ("schema_to_xml", Effect.RUNS_SQL),
+    ("database_to_xml", Effect.RUNS_SQL),
+)
+
+# Functions of extensions: they live in whatever schema the extension was installed into.
+_EXTENSIONS: dict[Effect, str] = {
+    Effect.WRITES: """
+        pg_truncate_visibility_map pg_prewarm autoprewarm_dump_now autoprewarm_start_worker
+        pg_wait_sampling_reset_profile pgfadvise pgfadvise_dontneed pgfadvise_loader pgfadvise_willneed
+        pg_set_next_oid pg_set_next_xid
+        create_distributed_table create_reference_table undistribute_table alter_distributed_table
+        rebalance_table_shards start_metadata_sync_to_node
+        """,
+    Effect.SIGNALS: "pg_logfile_rotate pg_signal_process",
+    Effect.LOCKS: "bt_index_parent_check",
+    Effect.FILES: """
+        pg_logdir_ls sys_eval sys_exec sys_bineval sys_fileread rds_file_util
+        get_raw_page pg_get_logical_snapshot_info pg_get_logical_snapshot_meta
+        pg_get_wal_fpi_info
+        """,
+    Effect.CONNECTS: """
+        http http_get http_post http_put http_patch http_delete http_head http_collect_response
+        oracle_execute oracle_diag odbctableslist odbcquerysize pg_curl_easy_perform
+        """,
+    Effect.SETTINGS: "set_limit isn_weak http_set_curlopt http_reset_curlopt",
+    Effect.RUNS_SQL: """
+        xpath_table master_run_on_worker plpgsql_call_handler schedule_in_database
+        """,
+}
+EXTENSION_PREFIXES: tuple[tuple[str, Effect], ...] = (
+    ("dblink", Effect.CONNECTS),
+    ("postgres_fdw_disconnect", Effect.CONNECTS),
+    ("curl_easy_perform", Effect.CONNECTS),
+    ("http_set_", Effect.SETTINGS),
+    ("http_reset_", Effect.SETTINGS),
+    ("pg_file_", Effect.FILES),
+    ("pg_get_wal_record", Effect.FILES),
+    ("pg_get_wal_block", Effect.FILES),
+    ("pg_get_wal_stats", Effect.FILES),
+    ("pg_buffercache_evict", Effect.WRITES),
+    ("pg_buffercache_mark", Effect.WRITES),
+    ("heap_force_", Effect.WRITES),
+    ("citus_add_", Effect.WRITES),
+    ("citus_remove_", Effect.WRITES),
+    ("citus_set_", Effect.WRITES),
+    ("citus_move_", Effect.WRITES),
+    ("citus_rebalance_", Effect.WRITES),
+    ("citus_cleanup_", Effect.WRITES),
+    ("pldbg_", Effect.SIGNALS),
+    ("run_command_on_", Effect.RUNS_SQL),
+    ("crosstab", Effect.RUNS_SQL),
+    ("connectby", Effect.RUNS_SQL),
+    ("pg_background_", Effect.RUNS_SQL),
+)
+#: extensions' functions refused by how they begin and end: pg_stat_statements_reset, pg_qualstats_reset_all
+EXTENSION_ENDS: tuple[tuple[str, str, Effect], ...] = (
+    ("pg_", "_reset", Effect.WRITES),
+    ("pg_", "_reset_all", Effect.WRITES),
+)
+#: schemas that belong to extensions whose functions write, connect or run SQL throughout
+EXTENSION_SCHEMAS = {
+    "cron": Effect.RUNS_SQL,
+    "dbms_sql": Effect.RUNS_SQL,
+    "dbms_pipe": Effect.SIGNALS,
+    "dbms_alert": Effect.SIGNALS,
+    "dbms_lock": Effect.LOCKS,
+    "dbms_job": Effect.RUNS_SQL,
+    "dbms_scheduler": Effect.RUNS_SQL,
+    "utl_file": Effect.FILES,
+    "utl_http": Effect.CONNECTS,
+    "utl_mail": Effect.CONNECTS,
+    "utl_smtp": Effect.CONNECTS,
+    "utl_tcp": Effect.CONNECTS,
+    "aws_s3": Effect.CONNECTS,
+    "aws_lambda": Effect.CONNECTS,
+    "aws_ml": Effect.CONNECTS,
+    "aws_sagemaker": Effect.CONNECTS,
+    "aws_comprehend": Effect.CONNECTS,
+    "aws_bedrock": Effect.CONNECTS,
+    "azure_storage": Effect.CONNECTS,
+    "azure_ai": Effect.CONNECTS,
+    "azure_openai": Effect.CONNECTS,
+    "azure_cognitive": Effect.CONNECTS,
+    "azure_ml": Effect.CONNECTS,
+    "google_ml": Effect.CONNECTS,
+    "amqp": Effect.CONNECTS,
+    "duckdb": Effect.RUNS_SQL,
+    "sqlj": Effect.FILES,
+    "pglogical": Effect.WRITES,
+    "bdr": Effect.WRITES,
+    "repack": Effect.WRITES,
+    "squeeze": Effect.WRITES,
+}
+
+REFUSED_BUILTINS = {name: effect for effect, names in _BUILTINS.items() for name in names.split()}
+REFUSED_EXTENSIONS = {name: effect for effect, names in _EXTENSIONS.items() for name in names.split()}
+
+# Volatile or restricted built-ins that were reviewed and are allowed: they compute, read statistics and
+# catalogs, or touch nothing beyond this session. pg_sleep* only wait, which every timeout ends.
+_REVIEWED_ALLOWED = """
+    amvalidate array_sample array_shuffle clock_timestamp current_query currtid2 currval lastval
+    gen_random_uuid uuidv4 uuidv7 random random_normal setseed timeofday lo_get
+    pg_sleep pg_sleep_for pg_sleep_until ts_rewrite
+    pg_blocking_pids pg_safe_snapshot_blocking_pids pg_isolation_test_session_is_blocked pg_lock_status
+    pg_collation_actual_version pg_database_collation_actual_version
+    pg_config pg_control_checkpoint pg_control_init pg_control_recovery pg_control_system
+    pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn
+    pg_database_size pg_indexes_size pg_relation_size pg_table_size pg_tablespace_size
+    pg_total_relation_size
+    pg_get_aios pg_get_backend_memory_contexts pg_get_loaded_modules pg_get_multixact_members
+    pg_get_sequence_data pg_get_shmem_allocations pg_get_shmem_allocations_numa pg_get_wait_events
+    pg_get_wal_replay_pause_state pg_get_wal_resource_managers pg_get_wal_summarizer_state
+    pg_is_in_recovery pg_is_wal_replay_paused pg_jit_available pg_last_committed_xact
+    pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp
+    pg_notification_queue_usage pg_partition_ancestors pg_partition_tree pg_prepared_xact
+    pg_replication_origin_oid pg_replication_origin_progress pg_replication_origin_session_is_setup
+    pg_replication_origin_session_progress pg_show_replication_origin_status pg_sequence_last_value
+    pg_stat_clear_snapshot pg_stat_get_backend_io pg_stat_get_backend_wal pg_stat_get_io
+    pg_stat_get_recovery_prefetch pg_stat_have_stats
+    pg_stat_get_xact_blocks_fetched pg_stat_get_xact_blocks_hit pg_stat_get_xact_function_calls
+    pg_stat_get_xact_function_self_time pg_stat_get_xact_function_total_time pg_stat_get_xact_numscans
+    pg_stat_get_xact_tuples_deleted pg_stat_get_xact_tuples_fetched pg_stat_get_xact_tuples_hot_updated
+    pg_stat_get_xact_tuples_inserted pg_stat_get_xact_tuples_newpage_updated
+    pg_stat_get_xact_tuples_returned pg_stat_get_xact_tuples_updated
+    pg_xact_commit_timestamp pg_xact_commit_timestamp_origin pg_xact_status txid_status
+"""
+REVIEWED_ALLOWED = frozenset(_REVIEWED_ALLOWED.split())
+
+#: views of pg_catalog that read configuration files when they are selected from
+REFUSED_RELATIONS = frozenset({"pg_hba_file_rules", "pg_ident_file_mappings", "pg_file_settings"})
+
+# The same of the extensions that come with Postgres: they look at pages, statistics and locks, compute, or
+# are handlers that nobody can call with use. uuid_generate_* and gen_* only make random values.
+_REVIEWED_EXTENSIONS = """
+    bt_index_check gin_index_check verify_heapam
+    brin_metapage_info brin_page_items brin_page_type brin_revmap_data bt_metap bt_multi_page_stats
+    bt_page_items bt_page_stats fsm_page_contents gin_leafpage_items gin_metapage_info gin_page_opaque_info
+    gist_page_items gist_page_items_bytea gist_page_opaque_info hash_bitmap_info hash_metapage_info
+    hash_page_items hash_page_stats hash_page_type heap_page_item_attrs heap_page_items
+    heap_tuple_infomask_flags page_checksum page_header tuple_data_split
+    pg_buffercache_numa_pages pg_buffercache_pages pg_buffercache_summary pg_buffercache_usage_counts
+    pg_check_frozen pg_check_visible pg_freespace pg_old_snapshot_time_mapping pg_relpages
+    pg_stat_statements pg_stat_statements_info pg_visibility pg_visibility_map pg_visibility_map_summary
+    pgrowlocks pgstatginindex pgstathashindex pgstatindex pgstattuple pgstattuple_approx
+    gen_random_bytes gen_random_uuid gen_salt pgp_pub_encrypt pgp_pub_encrypt_bytea pgp_sym_encrypt
+    pgp_sym_encrypt_bytea uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 normal_rand
+    ssl_cipher ssl_client_cert_present ssl_client_dn ssl_client_dn_field ssl_client_serial
+    ssl_extension_info ssl_is_used ssl_issuer_dn ssl_issuer_field ssl_version
+    postgres_fdw_get_connections xslt_process
+    file_fdw_handler file_fdw_validator postgres_fdw_handler postgres_fdw_validator
+    plpgsql_validator plpython3_call_handler plpython3_validator
+"""
+REVIEWED_EXTENSIONS = frozenset(_REVIEWED_EXTENSIONS.split())

@@ -1,0 +1,81 @@
+"""What the guard decides offline, held against the catalogs of every Postgres there is."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from postgres_fixtures import new_name
+
+from pgsched.adapters.guard.grammar import PostgresGrammarGuard, builtin_catalog
+from pgsched.domain.sql_functions import REVIEWED_ALLOWED
+from pgsched.domain.sql_policy import judge_function, judge_relation
+
+GUARD = PostgresGrammarGuard()
+BUILT_IN = """p.pronamespace = 'pg_catalog'::regnamespace and not exists (
+    select from pg_depend d where d.objid = p.oid and d.deptype = 'e' and d.classid = 'pg_proc'::regclass)"""
+TO_DECIDE = f"""
+select distinct proname from pg_proc p
+where {BUILT_IN} and not 'internal'::regtype = any(proargtypes)
+  and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+  and (provolatile = 'v' or not has_function_privilege('reader', oid, 'EXECUTE'))"""
+#: everything that calls a function without naming it in the statement
+UNNAMED_CALLS = """
+select 'operator ' || oprname, p.proname from pg_operator
+join pg_proc p on p.oid in (oprcode, oprrest, oprjoin)
+union all
+select format('cast %s to %s', castsource::regtype, casttarget::regtype), p.proname from pg_cast
+join pg_proc p on p.oid = castfunc
+union all
+select 'type ' || typname, p.proname from pg_type
+join pg_proc p on p.oid in (typinput, typoutput, typreceive, typsend, typmodin, typmodout, typsubscript)
+union all
+select 'aggregate ' || aggfnoid::text, p.proname from pg_aggregate
+join pg_proc p on p.oid in (aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn)"""
+VIEWS = """select viewname, definition from pg_views
+where schemaname in ('pg_catalog', 'information_schema')"""
+
+
+def is_refused(name):
+    return judge_function([name], arguments=1, catalog=builtin_catalog(), allow_user_functions=True)
+
+
+def test_every_function_is_known_and_every_one_with_effects_is_decided(any_pg_server):
+    known = {name for (name,) in any_pg_server.execute(f"select proname from pg_proc p where {BUILT_IN}")}
+    assert known <= builtin_catalog().functions
+    to_decide = {name for (name,) in any_pg_server.execute(TO_DECIDE)}
+    assert len(to_decide) > 150
+    assert {name for name in to_decide if not is_refused(name)} <= REVIEWED_ALLOWED
+
+
+def test_nothing_reaches_a_refused_function_without_naming_it(any_pg_server):
+    calls = any_pg_server.execute(UNNAMED_CALLS)
+    assert len(calls) > 1000
+    assert [call for call in calls if is_refused(call[1])] == []
+
+
+def test_the_views_of_the_system_pass_or_are_refused_by_name(any_pg_server):
+    views = any_pg_server.execute(VIEWS)
+    assert len(views) > 100
+    for name, definition in views:
+        verdict = GUARD.check(definition)
+        assert verdict.allowed or judge_relation("", name), (name, verdict)
+
+
+def test_turkish_folding_is_what_the_guard_takes_it_for(any_pg_server):
+    """In a database of a single-byte encoding and a Turkish locale, this name is set_config."""
+    sql = "select set_conf\u0130g('work_mem', '2MB', false)"
+    assert GUARD.check(sql).code == "function_not_allowed"
+    turkish = new_name("turkish")
+    try:
+        any_pg_server.execute(
+            f"create database {turkish} encoding latin5 template template0 locale_provider libc"
+            " lc_ctype 'tr_TR.ISO-8859-9' lc_collate 'tr_TR.ISO-8859-9'"
+        )
+    except psycopg.Error as error:
+        pytest.skip(f"this machine has no Turkish locale: {error.diag.message_primary}")
+    try:
+        conninfo = any_pg_server.conninfo(turkish) + " client_encoding=utf8"
+        with psycopg.connect(conninfo) as connection:
+            assert connection.execute(sql).fetchall() == [("2MB",)]
+    finally:
+        any_pg_server.drop(turkish)
