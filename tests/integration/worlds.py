@@ -13,6 +13,7 @@ from factories import job_spec, new_source, success
 from postgres_fixtures import Database as PostgresFixture
 
 from pgsched.adapters.memory.accounts import MemoryAccounts
+from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
 from pgsched.adapters.memory.clock import START
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
@@ -22,6 +23,7 @@ from pgsched.adapters.memory.store import MemoryStore
 from pgsched.adapters.memory.views import MemoryQueryView, MemoryRunView
 from pgsched.adapters.memory.workers import MemoryWorkers
 from pgsched.adapters.postgres.accounts import PostgresAccounts
+from pgsched.adapters.postgres.audit import PostgresAudit
 from pgsched.adapters.postgres.clock import PostgresClock
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.health import PostgresHealth
@@ -30,6 +32,7 @@ from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
+from pgsched.application.ports.audit import Audit, Transactions
 from pgsched.application.ports.queue import Attendance, Claim, Planned, RunQueue, Workers
 from pgsched.application.ports.repositories import Accounts, Jobs, Sources
 from pgsched.application.ports.timing import Clock
@@ -63,6 +66,8 @@ class World:
     sources: Sources
     jobs: Jobs
     accounts: Accounts
+    transactions: Transactions
+    audit: Audit
     queue: RunQueue
     workers: Workers
     clock: Clock
@@ -154,6 +159,8 @@ def memory_world() -> World:
         sources=MemorySources(store),
         jobs=MemoryJobs(store),
         accounts=MemoryAccounts(store),
+        transactions=MemoryTransactions(store),
+        audit=MemoryAudit(store),
         queue=MemoryRunQueue(store),
         workers=MemoryWorkers(store),
         clock=store.clock,
@@ -227,6 +234,8 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             sources=PostgresSources(database),
             jobs=PostgresJobs(database),
             accounts=PostgresAccounts(database),
+            transactions=database,
+            audit=PostgresAudit(database),
             queue=PostgresRunQueue(database),
             workers=PostgresWorkers(database),
             clock=PostgresClock(database),

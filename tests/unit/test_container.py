@@ -11,6 +11,7 @@ import pytest
 from pgsched.adapters.memory.source import Answer
 from pgsched.domain.accounts import NewAccount
 from pgsched.domain.audience import EVERYTHING
+from pgsched.domain.audit import Actor
 from pgsched.domain.errors import EmailTaken, QueryFailed, SqlNotAllowed
 from pgsched.domain.jobs import Job, JobSpec
 from pgsched.domain.runs import RunStatus
@@ -20,6 +21,7 @@ from pgsched.entrypoints.container import opened
 from pgsched.entrypoints.in_memory import InMemory, in_memory
 
 SQL = "select 1 as one"
+BY = Actor(name="cli:test")
 
 
 async def add_job(world: InMemory, *, sql: str = SQL, expr: str = "PT1H") -> Job:
@@ -83,9 +85,9 @@ async def test_the_guard_is_asked_before_a_query_is_saved() -> None:
 
 async def test_an_account_is_added_once_whatever_the_letter_case() -> None:
     add = in_memory().container.add_account()
-    await add(NewAccount(email="ada@example.com", name="Ada", roles=("viewer",)), "a password")
+    await add(NewAccount(email="ada@example.com", name="Ada", roles=("viewer",)), "a password", BY)
     with pytest.raises(EmailTaken):
-        await add(NewAccount(email="ADA@example.com", name="Ada", roles=("viewer",)), "a password")
+        await add(NewAccount(email="ADA@example.com", name="Ada", roles=("viewer",)), "a password", BY)
 
 
 def test_two_containers_share_nothing() -> None:

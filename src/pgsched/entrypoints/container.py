@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pgsched.application.accounts import AddAccount
     from pgsched.application.jobs import AddJob
     from pgsched.application.keys import RotateKeys
+    from pgsched.application.ports.audit import Audit, Transactions
     from pgsched.application.ports.execution import QuerySource, SqlGuard
     from pgsched.application.ports.queue import RunQueue, WorkerInfo, Workers
     from pgsched.application.ports.repositories import Accounts, Jobs, Sources
@@ -89,6 +90,16 @@ def _accounts(database: Database) -> Accounts:
     from pgsched.adapters.postgres.accounts import PostgresAccounts
 
     return PostgresAccounts(database)
+
+
+def _transactions(database: Database) -> Transactions:
+    return database
+
+
+def _audit(database: Database) -> Audit:
+    from pgsched.adapters.postgres.audit import PostgresAudit
+
+    return PostgresAudit(database)
 
 
 def _queue(database: Database) -> RunQueue:
@@ -232,6 +243,8 @@ class Container(containers.DeclarativeContainer):
     sources = providers.Singleton(_sources, database)
     jobs = providers.Singleton(_jobs, database)
     accounts = providers.Singleton(_accounts, database)
+    transactions = providers.Singleton(_transactions, database)
+    audit = providers.Singleton(_audit, database)
     queue = providers.Singleton(_queue, database)
     workers = providers.Singleton(_workers, database)
     clock = providers.Singleton(_clock, database)
@@ -255,7 +268,7 @@ class Container(containers.DeclarativeContainer):
         _use_case("keys", "RotateKeys"), sources, vault, key_rings
     )
     add_account: providers.Factory[AddAccount] = providers.Factory(
-        _use_case("accounts", "AddAccount"), accounts, hasher
+        _use_case("accounts", "AddAccount"), accounts, hasher, transactions, audit
     )
     add_job: providers.Factory[AddJob] = providers.Factory(
         _use_case("jobs", "AddJob"), jobs, sources, guard, clock

@@ -8,6 +8,7 @@ from dependency_injector import providers
 
 from pgsched.adapters.memory.accounts import MemoryAccounts
 from pgsched.adapters.memory.alarms import MemoryAlarms
+from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
 from pgsched.adapters.memory.clock import ManualClock
 from pgsched.adapters.memory.database import NoDatabase
 from pgsched.adapters.memory.guard import FirstWordGuard
@@ -47,6 +48,8 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "sources": MemorySources(store),
         "jobs": MemoryJobs(store),
         "accounts": MemoryAccounts(store),
+        "transactions": MemoryTransactions(store),
+        "audit": MemoryAudit(store),
         "queue": MemoryRunQueue(store),
         "workers": MemoryWorkers(store),
         "clock": clock,

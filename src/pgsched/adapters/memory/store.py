@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -11,6 +12,7 @@ from typing import Any
 from pgsched.adapters.memory.clock import ManualClock
 from pgsched.domain.accounts import Account
 from pgsched.domain.audience import Grant
+from pgsched.domain.audit import AuditEvent
 from pgsched.domain.jobs import Job
 from pgsched.domain.planning import Gap
 from pgsched.domain.runs import TRANSITIONS, Run, RunStatus
@@ -86,6 +88,10 @@ class RunRecord:
         return self.change(status=RunStatus.QUEUED, run_started_at=None, **changes)
 
 
+#: what ``MemoryStore.snapshot`` holds
+_PEOPLES = frozenset({"sources", "jobs", "accounts", "password_hashes", "grants", "events"})
+
+
 class MemoryStore:
     """Everything that is kept; stands where the real adapters take a ``Database``."""
 
@@ -96,6 +102,7 @@ class MemoryStore:
         self.accounts: dict[int, Account] = {}
         #: by account
         self.password_hashes: dict[int, str] = {}
+        self.events: dict[int, AuditEvent] = {}
         self.runs: dict[int, RunRecord] = {}
         #: by query
         self.grants: dict[int, list[Grant]] = {}
@@ -115,6 +122,15 @@ class MemoryStore:
     def new_token(self) -> int:
         """Return a fencing token higher than all before."""
         return next(self._tokens)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what people's changes touch, as it is now; runs are the queue's own affair."""
+        return {name: deepcopy(value) for name, value in vars(self).items() if name in _PEOPLES}
+
+    def restore(self, before: dict[str, Any]) -> None:
+        """Put back what a snapshot held."""
+        for name, value in before.items():
+            setattr(self, name, value)
 
     def hint(self) -> None:
         """Wake every worker that is there."""

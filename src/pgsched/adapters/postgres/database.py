@@ -8,6 +8,7 @@ import select
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Error
@@ -46,6 +47,10 @@ _IDENTITY: Final = """
 select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"""
 
 Connection = AsyncConnection[Any]
+
+
+#: the database whose transaction the running task is in, and its connection
+_joined: ContextVar[tuple[Database, Connection] | None] = ContextVar("_joined", default=None)
 
 
 class _Told(AsyncConnection[Any]):
@@ -117,7 +122,12 @@ class Database:
             DatabaseFault: the role lacks a right.
             psycopg.Error: what concerns one statement alone (constraints, values).
         """
-        connection = await self._borrow()
+        joined = _joined.get()
+        borrowed: _Told | None = None
+        if joined is not None and joined[0] is self:
+            connection = joined[1]
+        else:
+            connection = borrowed = await self._borrow()
         try:
             yield connection
         except Error as error:
@@ -129,7 +139,8 @@ class Database:
                 raise
             raise fault from None
         finally:
-            await self._give_back(connection)
+            if borrowed is not None:
+                await self._give_back(borrowed)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -139,6 +150,22 @@ class Database:
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    @asynccontextmanager
+    async def begin(self, *, rights: bool = False) -> AsyncIterator[None]:
+        """Let all that this task does with this database inside the block be one transaction.
+
+        The port ``Transactions``. ``rights`` takes the row of access_epoch, which every change of rights
+        writes to: taken first, such changes wait for each other instead of meeting half-way in a deadlock.
+        """
+        async with self.transaction() as connection:
+            if rights:
+                await connection.execute("select from access_epoch for update")
+            before = _joined.set((self, connection))
+            try:
+                yield
+            finally:
+                _joined.reset(before)
 
     async def connect(self) -> Connection:
         """Open a connection outside the pool, for session state; the caller closes it.

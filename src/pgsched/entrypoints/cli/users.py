@@ -38,12 +38,14 @@ def group() -> None:
 def add(email: str, name: str, roles: str, password: str, as_json: bool) -> None:
     """Add an account."""
     from pgsched.domain.accounts import NewAccount, check_password, checked_roles
+    from pgsched.entrypoints.operator import operator
 
     async def operation(container: Container) -> Account:
         allowed = container.settings().allowed_roles
         wanted = checked_roles([role.strip() for role in roles.split(",") if role.strip()], allowed)
         check_password(password)
-        return await container.add_account()(NewAccount(email=email, name=name, roles=wanted), password)
+        new = NewAccount(email=email, name=name, roles=wanted)
+        return await container.add_account()(new, password, operator())
 
     emit(with_container(operation), as_json, _COLUMNS)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
 
-from pgsched.entrypoints.http import description, front, health, problems, queries, runs
+from pgsched.entrypoints.http import bodies, description, front, health, problems, queries, runs
 from pgsched.entrypoints.http.callers import NobodyKnown
 from pgsched.entrypoints.http.edge import Edge
 from pgsched.entrypoints.http.origins import OriginPolicy
@@ -62,6 +62,7 @@ def create_app(services: ApiServices) -> Litestar:
             *runs.routes(services.run_view),
             *health.routes(services.health_view),
         ],
+        request_max_body_size=bodies.MOST_BYTES,
         exception_handlers={Exception: problems.handler},
         openapi_config=description.configuration(services.version, pages.schema),
         on_startup=[services.open],

@@ -29,7 +29,7 @@ def query_key(text: str) -> str | int:
         return _id(text, "query")
     if NAME.fullmatch(text):
         return text
-    raise NotFound("query", _shown(text))
+    raise NotFound("query", shown(text))
 
 
 def run_key(text: str) -> int:
@@ -40,12 +40,12 @@ def run_key(text: str) -> int:
     """
     if _is_digits(text):
         return _id(text, "run")
-    raise NotFound("run", _shown(text))
+    raise NotFound("run", shown(text))
 
 
 def _id(text: str, noun: str) -> int:
     if len(text) > 40 or (value := int(text)) > _LARGEST_ID:
-        raise NotFound(noun, _shown(text))
+        raise NotFound(noun, shown(text))
     return value
 
 
@@ -53,7 +53,7 @@ def _is_digits(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Make what a caller sent fit for an answer and a log: short, on one line, printable."""
     return ascii(text if len(text) <= 80 else text[:80] + "…")[1:-1]
 
@@ -90,7 +90,7 @@ class Faults:
             return default
         if _is_digits(text) and len(text) <= 40 and least <= int(text) <= most:
             return int(text)
-        self.add(field, f"must be a whole number from {least} to {most}, not {_shown(text) or 'empty'}")
+        self.add(field, f"must be a whole number from {least} to {most}, not {shown(text) or 'empty'}")
         return default
 
     def run_id(self, field: str, text: str | None) -> int | None:
@@ -99,7 +99,7 @@ class Faults:
             return None
         if _is_digits(text):
             return _id(text, "run")
-        self.add(field, f"must be the id of a run, not {_shown(text) or 'empty'}")
+        self.add(field, f"must be the id of a run, not {shown(text) or 'empty'}")
         return None
 
     def instant(self, field: str, text: str | None) -> datetime | None:
@@ -114,7 +114,7 @@ class Faults:
             except (ValueError, OverflowError):  # the 31st of June, year 0, an offset of 25 hours
                 pass
         form = "an RFC 3339 time with Z or an offset, as 2026-03-29T00:00:00Z"
-        self.add(field, f"must be {form}, not {_shown(text) or 'empty'}")
+        self.add(field, f"must be {form}, not {shown(text) or 'empty'}")
         return None
 
     def status(self, text: str | None, *, default: RunStatus | None) -> RunStatus | None:
@@ -127,11 +127,11 @@ class Faults:
             return RunStatus(text)
         except ValueError:
             known = ", ".join(status.value for status in RunStatus)
-            self.add("status", f"must be any or one of {known}, not {_shown(text) or 'empty'}")
+            self.add("status", f"must be any or one of {known}, not {shown(text) or 'empty'}")
             return default
 
     def include_result(self, text: str | None) -> bool:
         """Read ``include``: ``result`` is all there is to include."""
         if text not in (None, "result"):
-            self.add("include", f"can only be result, not {_shown(text or '') or 'empty'}")
+            self.add("include", f"can only be result, not {shown(text or '') or 'empty'}")
         return text == "result"

@@ -53,7 +53,14 @@ class FormatUnavailable(PgschedError):
     code = "format_unavailable"
 
 
+class UnsupportedMediaType(PgschedError):
+    """The body is not JSON, or is said to be something else."""
+
+    code = "unsupported_media_type"
+
+
 _STATUS[FormatUnavailable] = HTTPStatus.NOT_ACCEPTABLE
+_STATUS[UnsupportedMediaType] = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgsched.domain.accounts import NewAccount
 from pgsched.entrypoints.container import PEPPER_FILE
+from pgsched.entrypoints.operator import operator
 
 if TYPE_CHECKING:
     from pgsched.config import Settings
@@ -48,7 +49,7 @@ async def first_admin(container: Container) -> list[str]:
         # Written first: an admin whose password is lost would lock everybody out.
         write_private(path, password)
     new = NewAccount(email=ADMIN_EMAIL, name="Admin", roles=("admin",))
-    await container.add_account()(new, password)
+    await container.add_account()(new, password, operator())
     if shown:
         return [f"admin: {ADMIN_EMAIL}", f"password: {password}   (shown this once; keep it)"]
     return [f"admin: {ADMIN_EMAIL}", f"password: in {path}"]
