@@ -21,6 +21,7 @@ from pgsched.adapters.memory.runs import MemoryRunQueue
 from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
 from pgsched.adapters.memory.views import MemoryQueryView, MemoryRunView
+from pgsched.adapters.memory.watch import MemoryWatch
 from pgsched.adapters.memory.workers import MemoryWorkers
 from pgsched.adapters.postgres.accounts import PostgresAccounts
 from pgsched.adapters.postgres.audit import PostgresAudit
@@ -31,12 +32,14 @@ from pgsched.adapters.postgres.jobs import PostgresJobs
 from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
+from pgsched.adapters.postgres.watch import PostgresWatch
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
 from pgsched.application.ports.audit import Audit, Transactions
 from pgsched.application.ports.queue import Attendance, Claim, Planned, RunQueue, Workers
 from pgsched.application.ports.repositories import Accounts, Jobs, Sources
 from pgsched.application.ports.timing import Clock
 from pgsched.application.ports.views import HealthView, QueryView, RunFilter, RunView, StoredRun
+from pgsched.application.ports.watch import Watch
 from pgsched.domain.audience import EVERYTHING, Grant
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Job
@@ -74,6 +77,7 @@ class World:
     query_view: QueryView
     run_view: RunView
     health: HealthView
+    watch: Watch
     #: lets so many seconds pass
     advance: Callable[[float], Awaitable[None]]
     #: ends a worker without a word, as kill -9 does
@@ -167,6 +171,7 @@ def memory_world() -> World:
         query_view=MemoryQueryView(store),
         run_view=MemoryRunView(store),
         health=MemoryHealth(store),
+        watch=MemoryWatch(store),
         advance=advance,
         kill=kill,
         gaps=gaps,
@@ -229,6 +234,7 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
 
     database = Database(fixture.conninfo, application_name="test", max_size=4)
     await database.open()
+    watch = PostgresWatch(database)
     try:
         yield World(
             sources=PostgresSources(database),
@@ -242,10 +248,12 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             query_view=PostgresQueryView(database),
             run_view=PostgresRunView(database),
             health=PostgresHealth(database),
+            watch=watch,
             advance=advance,
             kill=kill,
             gaps=gaps,
             grant=grant,
         )
     finally:
+        await watch.close()
         await database.close()

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from pgsched.application.ports.secrets import KeyRings, PasswordHasher, PasswordVault
     from pgsched.application.ports.timing import Alarms, Clock
     from pgsched.application.ports.views import HealthView, QueryView, RunView
+    from pgsched.application.ports.watch import Watch
     from pgsched.application.run_job import RunJob
     from pgsched.application.sources import AddSource, InspectSource
+    from pgsched.application.watching import Watching
     from pgsched.application.work import Worker
 
 #: closes something that was opened on first use
@@ -136,6 +138,18 @@ def _health_view(database: Database) -> HealthView:
     from pgsched.adapters.postgres.health import PostgresHealth
 
     return PostgresHealth(database)
+
+
+def _watch(database: Database) -> Watch:
+    from pgsched.adapters.postgres.watch import PostgresWatch
+
+    return PostgresWatch(database)
+
+
+def _watching(watch: Watch, database: Database) -> Watching:
+    from pgsched.application.watching import Watching
+
+    return Watching(watch, lost=database.abandon)
 
 
 def _vault(settings: Settings) -> PasswordVault:
@@ -251,6 +265,8 @@ class Container(containers.DeclarativeContainer):
     query_view = providers.Singleton(_query_view, database)
     run_view = providers.Singleton(_run_view, database)
     health_view = providers.Singleton(_health_view, database)
+    watch = providers.Singleton(_watch, database)
+    watching = providers.Singleton(_watching, watch, database)
     vault = providers.Singleton(_vault, settings)
     key_rings = providers.Singleton(_key_rings, settings)
     hasher = providers.Singleton(_hasher, settings)

@@ -20,6 +20,7 @@ from pgsched.adapters.memory.source import ScriptedSource
 from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
 from pgsched.adapters.memory.views import MemoryQueryView, MemoryRunView
+from pgsched.adapters.memory.watch import MemoryWatch
 from pgsched.adapters.memory.workers import MemoryWorkers
 from pgsched.entrypoints.container import Container
 
@@ -56,6 +57,7 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "query_view": MemoryQueryView(store),
         "run_view": MemoryRunView(store),
         "health_view": MemoryHealth(store),
+        "watch": MemoryWatch(store),
         "vault": OpenVault(rings=rings),
         "key_rings": rings,
         "hasher": PlainHasher(),
