@@ -70,7 +70,12 @@ def test_integers_of_many_digits_are_no_fault():
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | texts | st.floats(allow_nan=False, allow_infinity=False),
+    # beyond 64 bits a number is read as a double: test_integers_beyond_64_bits_get_a_fraction
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | texts
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
@@ -218,10 +223,11 @@ def test_timestamps_without_an_iso_form_are_left_alone(text):
 )
 def test_rows_come_back_whole_and_one_by_one(names, rows, data):
     columns = [data.draw(st.lists(st.none() | texts, min_size=rows, max_size=rows)) for _ in names]
-    sent = [[None if value is None else value.encode() for value in values] for values in columns]
+    table = list(zip(*columns, strict=True)) if names else [()] * rows
+    sent = [tuple(None if value is None else value.encode() for value in row) for row in table]
     encoder = RowEncoder(names, [column(Kind.TEXT)] * len(names))
-    expected = (
-        [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else [{}] * rows
-    )
-    assert json.loads(b"[%b]" % encoder.encode(sent, rows)) == expected
-    assert b",".join(encoder.encode_each(sent, rows)) == encoder.encode(sent, rows)
+    written = json.loads(b"[%b]" % encoder.encode(sent))
+    assert written == [dict(zip(names, row, strict=True)) for row in table]
+    assert b",".join(encoder.encode_each(sent)) == encoder.encode(sent)
+    # the order of jsonb, which parses it faster
+    assert all(list(row) == sorted(names, key=lambda n: (len(n.encode()), n.encode())) for row in written)

@@ -10,9 +10,11 @@ from typing import TypeVar
 from pgsched.application.ports.execution import QuerySource, SqlGuard, Statement
 from pgsched.application.ports.queue import Claim, RunQueue
 from pgsched.application.ports.secrets import PasswordVault
-from pgsched.application.sources import address_of, open_password
+from pgsched.application.remembered import Passwords, Verdicts
+from pgsched.application.sources import address_of
+from pgsched.application.staging import Staging
 from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, LeaseLost, PgschedError, SqlNotAllowed
-from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Hold, Run, Success, retry_delay
+from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Run, Success, retry_delay
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +31,8 @@ class RunJob:
         self, queue: RunQueue, vault: PasswordVault, guard: SqlGuard, at_source: QuerySource
     ) -> None:
         self._queue = queue
-        self._vault = vault
-        self._guard = guard
+        self._passwords = Passwords(vault)
+        self._verdicts = Verdicts(guard)
         self._at_source = at_source
 
     async def __call__(self, claim: Claim) -> Run:
@@ -62,10 +64,8 @@ class RunJob:
 
     async def _execute(self, claim: Claim) -> Success:
         spec, source = claim.job.spec, claim.source
-        password = await open_password(self._vault, source)
-        verdict = await asyncio.to_thread(
-            self._guard.check, spec.sql_text, allow_user_functions=source.allow_user_functions
-        )
+        password = await self._passwords.of(source)
+        verdict = await self._verdicts.of(spec.sql_text, allow_user_functions=source.allow_user_functions)
         if not verdict.allowed:
             raise SqlNotAllowed(verdict.detail, reason=str(verdict.code), position=verdict.position)
         statement = Statement(
@@ -79,16 +79,22 @@ class RunJob:
             allow_metadata=source.allow_metadata,
         )
         held: list[bytes] = []
-        held_bytes = chunks = 0
-        async with self._at_source.execute(address_of(source, password), statement) as stream:
+        held_bytes = 0
+
+        async def stage(seq: int, rows: bytes) -> None:
+            await _through_outages(lambda: self._queue.stage(claim.hold, seq, rows))
+
+        async with (
+            Staging(stage) as staging,
+            self._at_source.execute(address_of(source, password), statement) as stream,
+        ):
             async for batch in stream:
                 held.append(batch.data)
                 held_bytes += len(batch.data)
                 # Beyond what one document may hold, rows leave memory as chunks.
-                if held_bytes > CHUNK_ABOVE_BYTES or chunks:
+                if held_bytes > CHUNK_ABOVE_BYTES or staging.chunks:
                     for rows in held:
-                        await self._stage(claim.hold, chunks, rows)
-                        chunks += 1
+                        await staging.add(rows)
                     held, held_bytes = [], 0
         return Success(
             rows=stream.rows,
@@ -96,11 +102,8 @@ class RunJob:
             truncated=stream.truncated,
             table_schema=stream.table_schema(),
             data=b",".join(held),
-            chunks=chunks,
+            chunks=staging.chunks,
         )
-
-    async def _stage(self, hold: Hold, seq: int, rows: bytes) -> None:
-        await _through_outages(lambda: self._queue.stage(hold, seq, rows))
 
     async def _fail(self, claim: Claim, failure: Failure) -> Run:
         delay = None

@@ -117,6 +117,12 @@ _BUILT_IN = {
 _ARRAYS = {array: element for element, (array, _) in _BUILT_IN.items()}
 #: types whose modifier is a number of digits after the first word: ``timestamp(3) without time zone``
 _PRECISION = frozenset({1083, 1114, 1184, 1266})
+#: kinds whose values are short whatever they are, and text forms that are: "char", name, date, times,
+#: interval, uuid, macaddr, money
+_NARROW_KINDS = frozenset({Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.TIMESTAMP, Kind.TIMESTAMPTZ})
+_NARROW_TEXTS = frozenset({18, 19, 790, 829, 1082, 1083, 1186, 1266, 2950})
+#: bytes that stand for such a value where memory is reckoned
+NARROW_BYTES = 32
 #: bytes that Postgres adds to some type modifiers (VARHDRSZ)
 _HEADER = 4
 
@@ -142,6 +148,11 @@ class ColumnType:
 def kind_of(oid: int) -> Kind:
     """Return how values of a scalar type are written; what is not known is text."""
     return _KINDS.get(oid, Kind.TEXT)
+
+
+def is_unbounded(column: ColumnType) -> bool:
+    """Say whether one value of the column may take much memory."""
+    return column.kind not in _NARROW_KINDS and column.oid not in _NARROW_TEXTS
 
 
 def built_in_type(oid: int, modifier: int) -> ColumnType | None:

@@ -19,6 +19,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable, unreachable
+from pgsched.adapters.postgres.pipeline import Pipeline
 from pgsched.domain.errors import DatabaseUnavailable
 
 #: seconds to wait for a connection while the server gives none
@@ -168,6 +169,27 @@ class Database:
                 yield
             finally:
                 _joined.reset(before)
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Pipeline]:
+        """Lend a connection for statements that go out together, in a transaction of their own.
+
+        Committed at the end; rolled back by an exception, which costs the connection.
+
+        Raises as ``connection`` does.
+        """
+        async with self.connection() as connection, connection.lock:
+            connection.pgconn.enter_pipeline_mode()
+            pipeline = Pipeline(connection)
+            try:
+                yield pipeline
+                await pipeline.end()
+            finally:
+                # answers that were not waited for would be taken for those of the next statement
+                if pipeline.is_over:
+                    connection.pgconn.exit_pipeline_mode()
+                else:
+                    connection.pgconn.finish()
 
     async def connect(self) -> Connection:
         """Open a connection outside the pool, for session state; the caller closes it.

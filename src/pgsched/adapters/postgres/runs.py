@@ -9,13 +9,16 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.errors import DataError, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from pgsched.adapters.postgres import runs_sql as sql
 from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.finishing import Finishing, lost, rejected
 from pgsched.adapters.postgres.mapping import job_from, run_from, source_from
+from pgsched.adapters.postgres.pipeline import Answer, Pipeline
 from pgsched.adapters.postgres.workers import HINT
 from pgsched.application.ports.queue import Claim, Decide, Planned, Renewal, Upcoming
-from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound, ResultRejected
+from pgsched.domain.errors import NotCancellable, NotFound
 from pgsched.domain.jobs import Job, OverlapPolicy
 from pgsched.domain.planning import ActiveRuns, Plan, why_unplannable
 from pgsched.domain.runs import Failure, Hold, Run, RunStatus, SkipReason, Success, Trigger
@@ -40,20 +43,20 @@ class PostgresRunQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._finishing = Finishing(database)
 
     async def plan_due(self, decide: Decide, *, limit: int = 100) -> Planned:
         """Plan up to ``limit`` due jobs in one transaction."""
-        async with self._database.transaction() as connection:
-            rows = await _rows(connection, sql.LOCK_DUE, {"limit": limit})
-            if not rows:
-                return Planned(jobs=0, queued=0, recorded=0)
-            ids = [row["j_id"] for row in rows]
+        async with self._database.pipeline() as pipeline:
+            due = pipeline.send(sql.LOCK_DUE, {"limit": limit})
+            under_way = pipeline.send(sql.ACTIVE)
+            await pipeline.answers()
             active = {
                 row["query_id"]: ActiveRuns(queued=row["queued"], running=row["running"])
-                for row in await _rows(connection, sql.ACTIVE, {"ids": ids})
+                for row in under_way.rows
             }
             plans: list[tuple[Job, Plan]] = []
-            for row in rows:
+            for row in due.rows:
                 try:
                     job = job_from(row)
                     plans.append((job, decide(job, row["now"], active.get(job.id, ActiveRuns()))))
@@ -65,10 +68,11 @@ class PostgresRunQueue:
                         extra={"action": "job.unplannable", "query_id": row["j_id"]},
                     )
                     parameters = {"id": row["j_id"], "why": why_unplannable(error)}
-                    await connection.execute(sql.PAUSE_UNPLANNABLE, parameters)
-            queued = await _write_plans(connection, plans)
+                    pipeline.send(sql.PAUSE_UNPLANNABLE, parameters)
+            inserted = _send_plans(pipeline, plans)
+        queued = sum(row["status"] == RunStatus.QUEUED for row in inserted.rows)
         recorded = sum(len(p.runs) + sum(g.instants for g in p.gaps) for _, p in plans) - queued
-        return Planned(jobs=len(rows), queued=queued, recorded=recorded)
+        return Planned(jobs=len(due.rows), queued=queued, recorded=recorded)
 
     async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
         """Return the instants ahead."""
@@ -79,14 +83,10 @@ class PostgresRunQueue:
     async def claim(self, worker_id: int, *, limit: int) -> Sequence[Claim]:
         """Take up to ``limit`` runs that are ready."""
         try:
-            async with self._database.transaction() as connection:
-                await connection.execute(sql.SKIP_LATE, {"why": _WHY[SkipReason.DEADLINE]})
-                sources = [row["id"] for row in await _rows(connection, sql.LOCK_SOURCES, {})]
-                if not sources:
-                    return []
-                rows = await _rows(
-                    connection, sql.CLAIM, {"source_ids": sources, "limit": limit, "worker_id": worker_id}
-                )
+            async with self._database.pipeline() as pipeline:
+                pipeline.send(sql.SKIP_LATE, {"why": _WHY[SkipReason.DEADLINE]})
+                pipeline.send(sql.LOCK_SOURCES)
+                claimed = pipeline.send(sql.CLAIM, {"limit": limit, "worker_id": worker_id})
         except UniqueViolation:
             # The no-overlap index has the last word when a query moved between sources meanwhile.
             return []
@@ -99,7 +99,7 @@ class PostgresRunQueue:
                 attempt=row["attempt"],
                 trigger=Trigger(row["trigger"]),
             )
-            for row in rows
+            for row in claimed.rows
         ]
         return sorted(claims, key=lambda claim: (claim.scheduled_at, claim.hold.run_id))
 
@@ -121,35 +121,19 @@ class PostgresRunQueue:
 
     async def stage(self, hold: Hold, seq: int, rows: bytes) -> None:
         """Store a chunk of row objects, unseen until the run succeeds."""
-        parameters = {**_held(hold), "seq": seq, "rows": f"[{rows.decode()}]"}
+        parameters = {**_held(hold), "seq": seq, "rows": Jsonb(rows, dumps=_as_array)}
         async with self._database.connection() as connection:
             try:
                 inserted = await connection.execute(sql.STAGE, parameters)
             except (DataError, ProgramLimitExceeded) as error:
-                raise _rejected(error) from None
+                raise rejected(error) from None
             # Nothing inserted: lost, or the same chunk came twice because an answer was lost.
             if not inserted.rowcount and await _first(connection, sql.IS_HELD, parameters) is None:
-                raise _lost(hold)
+                raise lost(hold)
 
     async def succeed(self, hold: Hold, success: Success) -> Run:
         """Store result and status in one transaction."""
-        schema = success.table_schema.decode()
-        document = f'{{"schema":{schema}}}'
-        if not success.chunks:
-            document = f'{{"schema":{schema},"data":[{success.data.decode()}]}}'
-        try:
-            return await self._end(
-                sql.SUCCEED,
-                hold,
-                rows=success.rows,
-                truncated=success.truncated,
-                byte_size=success.byte_size,
-                format="jsonb-chunks" if success.chunks else "jsonb",
-                document=document,
-                chunks=success.chunks,
-            )
-        except (DataError, ProgramLimitExceeded) as error:
-            raise _rejected(error) from None
+        return await self._finishing.succeed(hold, success)
 
     async def fail(self, hold: Hold, failure: Failure, *, retry_in_s: float | None) -> Run:
         """End the run with an error, or queue it again."""
@@ -214,7 +198,7 @@ class PostgresRunQueue:
     async def _end(self, statement: str, hold: Hold, **parameters: object) -> Run:
         row = await self._one(statement, {**_held(hold), **parameters})
         if row is None:
-            raise _lost(hold)
+            raise lost(hold)
         return run_from(row)
 
     async def _one(self, statement: str, parameters: _Row) -> _Row | None:
@@ -238,16 +222,15 @@ async def _first(connection: AsyncConnection[Any], statement: str, parameters: _
         return await cursor.fetchone()
 
 
-async def _write_plans(connection: AsyncConnection[Any], plans: Sequence[tuple[Job, Plan]]) -> int:
-    """Write rows, gaps and the next instants; returns how many runs now wait."""
+def _send_plans(pipeline: Pipeline, plans: Sequence[tuple[Job, Plan]]) -> Answer:
+    """Send rows, gaps and the next instants; the answer will have the rows that are new."""
     superseded = [job.id for job, plan in plans if plan.cancel_previous]
     if superseded:
-        await connection.execute(sql.CANCEL_PREVIOUS, {"ids": superseded, "why": _SUPERSEDED})
+        pipeline.send(sql.CANCEL_PREVIOUS, {"ids": superseded, "why": _SUPERSEDED})
     runs = [(job, run) for job, plan in plans for run in plan.runs]
-    queued = 0
+    inserted = Answer()
     if runs:
-        inserted = await _rows(
-            connection,
+        inserted = pipeline.send(
             sql.INSERT_PLANNED,
             {
                 "query_id": [job.id for job, _ in runs],
@@ -262,10 +245,9 @@ async def _write_plans(connection: AsyncConnection[Any], plans: Sequence[tuple[J
                 "error_message": [run.skipped and _WHY[run.skipped] for _, run in runs],
             },
         )
-        queued = sum(row["status"] == RunStatus.QUEUED for row in inserted)
     gaps = [(job, gap) for job, plan in plans for gap in plan.gaps]
     if gaps:
-        await connection.execute(
+        pipeline.send(
             sql.INSERT_GAPS,
             {
                 "query_id": [job.id for job, _ in gaps],
@@ -275,9 +257,13 @@ async def _write_plans(connection: AsyncConnection[Any], plans: Sequence[tuple[J
                 "reason": [gap.reason.value for _, gap in gaps],
             },
         )
-    advance = {"ids": [job.id for job, _ in plans], "next_run_at": [plan.next_run_at for _, plan in plans]}
-    await connection.execute(sql.ADVANCE, advance)
-    return queued
+    if plans:
+        advance = {
+            "ids": [job.id for job, _ in plans],
+            "next_run_at": [plan.next_run_at for _, plan in plans],
+        }
+        pipeline.send(sql.ADVANCE, advance)
+    return inserted
 
 
 def _arrays(holds: Sequence[Hold]) -> _Row:
@@ -288,13 +274,8 @@ def _held(hold: Hold) -> _Row:
     return {"run_id": hold.run_id, "token": hold.token}
 
 
-def _lost(hold: Hold) -> LeaseLost:
-    return LeaseLost(f"run {hold.run_id} is no longer held by token {hold.token}")
-
-
-def _rejected(error: DataError | ProgramLimitExceeded) -> ResultRejected:
-    primary = error.diag.message_primary or "the value is out of range"
-    return ResultRejected(f"the result cannot be stored as jsonb: {primary}")
+def _as_array(rows: bytes) -> bytes:
+    return b"[" + rows + b"]"
 
 
 def _storable(text: str) -> str:

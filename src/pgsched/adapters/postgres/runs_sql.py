@@ -22,20 +22,27 @@ ENDED: Final = f"""run_finished_at = clock_timestamp(),
 #: what makes a run wait again; its chunks are swept beside it
 WAITS: Final = f"status = 'queued', run_started_at = null, {RELEASED}"
 
+# What is locked here is told to the next statement by a setting of the transaction, so that the two go out
+# together; the next one must be a statement of its own, with a snapshot taken after the locks.
 LOCK_DUE: Final = f"""
-select {JOB_COLUMNS}, clock_timestamp() as now
-from query_job j
-where j.next_run_at <= {NOW}
-order by j.next_run_at, j.id
-limit %(limit)s
-for no key update skip locked"""
+with due as materialized (
+    select j.* from query_job j
+    where j.next_run_at <= {NOW}
+    order by j.next_run_at, j.id
+    limit %(limit)s
+    for no key update skip locked)
+select {JOB_COLUMNS}, clock_timestamp() as now,
+    set_config('pgsched.due', (select array_agg(id) from due)::text, true)
+from due j"""
 
-ACTIVE: Final = """
+_DUE: Final = "nullif(current_setting('pgsched.due', true), '')::bigint[]"
+
+ACTIVE: Final = f"""
 select query_id,
        count(*) filter (where status = 'queued') as queued,
        count(*) filter (where status = 'running') as running
 from query_run
-where query_id = any(%(ids)s) and status in ('queued', 'running') and trigger = 'schedule'
+where query_id = any({_DUE}) and status in ('queued', 'running') and trigger = 'schedule'
 group by query_id"""
 
 # Runs that are being ended by their worker are passed over: waiting for them here could deadlock.
@@ -107,16 +114,21 @@ update query_run r set status = 'skipped', error_code = 'deadline', run_finished
 from late where r.id = late.id"""
 
 # The lock makes the count of a source's runs true until the claim commits; the count itself must be read by
-# the next statement, with a snapshot taken after the lock.
+# the next statement, with a snapshot taken after the lock. A setting of the transaction tells it what is
+# locked, so that the two go out together.
 LOCK_SOURCES: Final = f"""
-select s.id from data_source s
-where exists (
-        select from query_run q
-        where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= {NOW})
-  and s.max_concurrency > (
-        select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
-order by s.id
-for no key update"""
+with locked as materialized (
+    select s.id from data_source s
+    where exists (
+            select from query_run q
+            where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= {NOW})
+      and s.max_concurrency > (
+            select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
+    order by s.id
+    for no key update)
+select set_config('pgsched.sources', array_agg(id)::text, true) from locked"""
+
+_LOCKED: Final = "nullif(current_setting('pgsched.sources', true), '')::bigint[]"
 
 # A run is taken when fewer of its query are before it (running, or waiting with an older place) than may run
 # at once: one, or a few under overlap_policy allow.
@@ -124,7 +136,7 @@ CLAIM: Final = f"""
 with source as (
     select s.id, s.max_concurrency
         - (select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id) as free
-    from data_source s where s.id = any(%(source_ids)s)),
+    from data_source s where s.id = any({_LOCKED})),
 ready as (
     select q.id, q.ready_at
     from source cross join lateral (
@@ -168,14 +180,16 @@ IS_HELD: Final = f"select from query_run where {HELD}"
 
 SUCCEED: Final = f"""
 with r as (
-    update query_run set status = 'success', rows_returned = %(rows)s, truncated = %(truncated)s, {ENDED}
+    update query_run set status = 'success', rows_returned = %(rows)s::bigint, truncated = %(truncated)s,
+        {ENDED}
     where {HELD}
     returning *),
 blob as (
     insert into query_run_blob (run_id, format, df_json, row_count, byte_size)
-    select id, %(format)s, %(document)s::jsonb, %(rows)s, %(byte_size)s from r),
+    select id, %(format)s::text, %(document)s::jsonb, %(rows)s::bigint, %(byte_size)s::bigint from r),
 swept as (
-    delete from query_run_chunk c using r where c.run_id = r.id and (c.token <> r.token or %(chunks)s = 0)),
+    delete from query_run_chunk c using r
+    where c.run_id = r.id and (c.token <> r.token or %(chunks)s::integer = 0)),
 healed as (
     update query_job j set consecutive_failures = 0 from r
     where j.id = r.query_id and j.consecutive_failures > 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _BRACES = bytes.maketrans(b"{}", b"[]")
 _UNESCAPE = re.compile(rb"\\(.)", re.DOTALL)
@@ -16,7 +16,7 @@ def _tokens(delimiter: bytes) -> re.Pattern[bytes]:
     return re.compile(rb'"((?:[^"\\]|\\.)*)"|([^{}"' + stop + rb"]+)|([{}" + stop + rb"])", re.DOTALL)
 
 
-def integer_arrays(values: list[bytes]) -> list[bytes]:
+def integer_arrays(values: Sequence[bytes]) -> list[bytes]:
     """Write arrays of integers: they differ from JSON in braces, NULL and lower bounds only."""
     return [
         _without_bounds(value).translate(_BRACES).replace(b"NULL", b"null")
@@ -27,7 +27,7 @@ def integer_arrays(values: list[bytes]) -> list[bytes]:
 
 
 def encode_arrays(
-    values: list[bytes], delimiter: str, encode: Callable[[list[bytes | None]], list[bytes]]
+    values: Sequence[bytes], delimiter: str, encode: Callable[[list[bytes | None]], list[bytes]]
 ) -> list[bytes]:
     """Write arrays as JSON lists.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from pgsched.adapters.source.session import Command, Session
@@ -25,12 +26,30 @@ LEFT JOIN pg_catalog.pg_type element ON element.typarray = asked.oid
 """
 
 
-async def column_types(session: Session, keys: Sequence[TypeKey]) -> list[ColumnType]:
-    """Return the types of a result's columns, asking the source for what this session has not met yet."""
+class TypesUnknown(Exception):
+    """A column has a type that the catalog must be asked about."""
+
+
+def known_types(session: Session, keys: Sequence[TypeKey]) -> list[ColumnType]:
+    """Return the types of a result's columns without asking the source.
+
+    Raises:
+        TypesUnknown: the session has not met one of them.
+    """
     known = session.known_types
     for key in keys:
-        if key not in known and (found := built_in_type(*key)) is not None:
+        if key not in known:
+            if (found := built_in_type(*key)) is None:
+                raise TypesUnknown
             known[key] = found
+    return [known[key] for key in keys]
+
+
+async def column_types(session: Session, keys: Sequence[TypeKey]) -> list[ColumnType]:
+    """Return the types of a result's columns, asking the source for what this session has not met yet."""
+    with contextlib.suppress(TypesUnknown):
+        return known_types(session, keys)
+    known = session.known_types
     unknown = sorted(set(keys) - known.keys())
     if unknown:
         oids = ",".join(str(oid) for oid, _ in unknown)

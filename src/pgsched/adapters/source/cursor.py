@@ -2,7 +2,8 @@
 
 Two round trips: the first opens the transaction, pins the session, declares the cursor and asks for its
 columns; the second fetches everything in one FETCH and, behind it, ends the transaction and clears the
-session, so that the source is done with the run as soon as it has sent the last row.
+session, so that the source is done with the run as soon as it has sent the last row. A session that has run
+the statement before knows its columns' types and takes one.
 
 One FETCH, because statement_timeout starts anew with each (and a function can switch it off for the next).
 Memory stays bounded all the same: libpq hands out a few rows at a time (chunked rows mode) and reads on
@@ -15,21 +16,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from operator import itemgetter
 
-from psycopg.pq import ExecStatus
+from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.pq import ExecStatus, Format
 from psycopg.pq import abc as pq
+from psycopg.types.string import ByteaBinaryLoader
 
-from pgsched.adapters.source.catalog import column_types
-from pgsched.adapters.source.encoding import RowEncoder, Values
+from pgsched.adapters.source.catalog import TypeKey, column_types, known_types
+from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.adapters.source.faults import deadline_passed, lost, query_fault
 from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
 from pgsched.adapters.source.session import Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
-from pgsched.domain.errors import LimitExceeded, QueryFailed
-from pgsched.domain.results import OnLimit, unique_names
+from pgsched.domain.errors import LimitExceeded, QueryFailed, SourceFault
+from pgsched.domain.results import NARROW_BYTES, ColumnType, OnLimit, is_unbounded, unique_names
 
 #: milliseconds the source gets beyond the timeout to end the statement itself
 GRACE_MS = 1000
+#: seconds the source gets to clear the session after a run
+SETTLE_S = 1.0
 #: rows libpq hands out at once
 CHUNK_ROWS = 50
 #: a batch is handed out when it has this many rows or bytes
@@ -42,6 +48,10 @@ _CURSOR = b"pgsched"
 _MOST_FETCHED = 2**31 - 1
 #: place of the DECLARE among the commands of the first round trip
 _DECLARE = 2
+#: the loader of every type, by the OID that stands for all that are not known
+_ANY = 0
+_BYTES = AdaptersMap()
+_BYTES.register_loader(_ANY, ByteaBinaryLoader)
 #: no statement is that long: a position in a statement of ours is none in the user's
 _NOT_THEIRS = 1 << 62
 
@@ -57,7 +67,13 @@ class RowStream:
         self._session = session
         self._statement = statement
         self._encoder = RowEncoder([], [])
+        #: hands values out as they came: text forms are taken for the bytes of a binary format
+        self._loader = Transformer(_BYTES)
+        self._wide: list[int] = []
+        self._narrow_bytes = 0
         self._sent_at = 0.0
+        #: whether all rows came and only the cleanup is under way
+        self._is_fetched = False
         #: whether max_bytes has no room for the next row
         self._is_full = False
 
@@ -69,6 +85,8 @@ class RowStream:
         """
         session, statement = self._session, self._statement
         self._sent_at = asyncio.get_running_loop().time()
+        # asking the catalog about a type takes a round trip between DECLARE and FETCH
+        at_once = session.knows_columns_of(statement.sql)
         try:
             async with self._deadline():
                 session.send(BEGIN)
@@ -76,24 +94,33 @@ class RowStream:
                 # the line break ends a comment that the user's text may end with
                 session.send(Command(sql=f"{_PREFIX}{statement.sql}\n".encode()))
                 session.send_describe(_CURSOR)
-                await session.sync()
-                description = (await session.results(4))[-1]
-                await self._learn(description)
-                if statement.on_limit is OnLimit.SAMPLE:
-                    fetch = b"FETCH ALL FROM pgsched"
+                if at_once:
+                    await self._send_fetch()
+                    description = (await session.results(4, then_sync=False))[-1]
+                    self._learn(description, known_types(session, _keys(description)))
                 else:
-                    fetch = b"FETCH FORWARD %d FROM pgsched" % min(statement.max_rows + 1, _MOST_FETCHED)
-                session.send(Command(sql=fetch))
-                session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
-                await session.sync()
-                for command in (ROLLBACK, DISCARD):
-                    session.send(command)
                     await session.sync()
+                    description = (await session.results(4))[-1]
+                    self._learn(description, await column_types(session, _keys(description)))
+                    await self._send_fetch()
+                session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
         except TimeoutError:
             raise deadline_passed(statement.timeout_ms) from None
         except CommandFailed as failed:
             prefix = len(_PREFIX) if failed.index == _DECLARE else _NOT_THEIRS
             raise self._fault(failed.result, prefix) from None
+        session.learnt_columns_of(statement.sql)
+
+    async def _send_fetch(self) -> None:
+        """Ask for the rows, and for the cleanup behind them."""
+        session, statement = self._session, self._statement
+        if statement.on_limit is OnLimit.SAMPLE:
+            fetch = b"FETCH ALL FROM pgsched"
+        else:
+            fetch = b"FETCH FORWARD %d FROM pgsched" % min(statement.max_rows + 1, _MOST_FETCHED)
+        for command in (Command(sql=fetch), ROLLBACK, DISCARD):
+            session.send(command)
+            await session.sync()
 
     def __aiter__(self) -> AsyncIterator[RowBatch]:
         """Hand out the rows in order, once, in batches of about 1000 rows or 1 MiB."""
@@ -113,82 +140,95 @@ class RowStream:
         self.rows += rows
         return RowBatch(rows=rows, data=data)
 
-    async def chunks(self) -> AsyncGenerator[tuple[list[Values], int]]:
-        """Hand out the columns and the number of rows of each chunk, then see the cleanup through.
+    async def chunks(self) -> AsyncGenerator[list[Row]]:
+        """Hand out the rows as they arrive, some at a time; afterwards only the cleanup is left.
 
         Raises:
             QueryFailed, QueryTimeout, SourceUnreachable: as the execution port says.
         """
+        session, load = self._session, self._load
         try:
             while True:
-                async with self._deadline():
-                    result = await self._session.result()
+                # a timer and a task switch for each would cost more than the rows
+                if session.is_waiting:
+                    async with self._deadline():
+                        result = await session.result()
+                else:
+                    result = await session.result()
                 if result is None:
                     break
                 if result.status not in (ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK):
                     raise self._fault(result, _NOT_THEIRS)
                 if result.ntuples:
-                    yield _columns(result), result.ntuples
-            async with self._deadline():
+                    yield load(result)
+        except TimeoutError:
+            raise deadline_passed(self._statement.timeout_ms) from None
+        self._is_fetched = True
+
+    async def settle(self) -> None:
+        """See the cleanup through, once all rows are here; the session is clean when it went well."""
+        if not self._is_fetched:
+            return
+        with contextlib.suppress(TimeoutError, CommandFailed, SourceFault):
+            async with asyncio.timeout(SETTLE_S):
                 await self._session.pass_sync()
                 for _ in (ROLLBACK, DISCARD):
                     await self._session.results(1)
-        except TimeoutError:
-            raise deadline_passed(self._statement.timeout_ms) from None
-        except CommandFailed as failed:
-            raise self._fault(failed.result, _NOT_THEIRS) from None
-        self._session.is_clean = True
+                self._session.is_clean = True
 
     async def _first_rows(self) -> AsyncIterator[RowBatch]:
         statement = self._statement
-        pending = _Pending()
+        pending: list[Row] = []
+        pending_bytes = 0
         async with contextlib.aclosing(self.chunks()) as chunks:
-            async for columns, rows in chunks:
-                pending.add(columns, rows)
-                if pending.rows > statement.max_rows - self.rows:
+            async for rows in chunks:
+                pending += rows
+                pending_bytes += self._size_of(rows)
+                if len(pending) > statement.max_rows - self.rows:
                     # the one row more than allowed that was asked for
                     self._cut(f"more than {statement.max_rows} rows")
-                    pending.keep(statement.max_rows - self.rows)
+                    del pending[statement.max_rows - self.rows :]
                 # no more is read than could be stored
                 room = min(BATCH_BYTES, statement.max_bytes - self.bytes)
-                if pending.rows >= BATCH_ROWS or pending.bytes >= room:
-                    batch = self._batch(pending.columns, pending.rows)
+                if len(pending) >= BATCH_ROWS or pending_bytes >= room:
+                    batch = self._batch(pending)
                     if batch is not None:
                         yield batch
                     if self._is_full:
                         return
-                    pending = _Pending()
-        batch = self._batch(pending.columns, pending.rows)
+                    pending, pending_bytes = [], 0
+        batch = self._batch(pending)
         if batch is not None:
             yield batch
 
-    def _batch(self, columns: list[Values], rows: int) -> RowBatch | None:
+    def _batch(self, rows: list[Row]) -> RowBatch | None:
         """Encode rows, as many as ``max_bytes`` has room for; None when not even one fits."""
         if not rows:
             return None
         seen = self._encoder.seen()
-        data = self._encoder.encode(columns, rows)
+        data = self._encoder.encode(rows)
         room = self._statement.max_bytes - self.bytes - (1 if self.rows else 0)
         if len(data) > room:
             self._cut(f"more than {self._statement.max_bytes} bytes")
             self._is_full = True
-            rows = _fitting(self._encoder.afresh().encode_each(columns, rows), room)
+            rows = rows[: _fitting(self._encoder.afresh().encode_each(rows), room)]
             self._encoder.forget_since(seen)
-            data = self._encoder.encode([column[:rows] for column in columns], rows)
-        return self.hand_out(data, rows) if rows else None
+            data = self._encoder.encode(rows)
+        return self.hand_out(data, len(rows)) if rows else None
 
     def _cut(self, what: str) -> None:
         if self._statement.on_limit is OnLimit.ERROR:
             raise LimitExceeded(f"the result has {what}; nothing is stored because on_limit is error")
         self.truncated = True
 
-    async def _learn(self, description: pq.PGresult) -> None:
-        """Take the columns' names and types, asking the catalog for types that are not built in."""
+    def _learn(self, description: pq.PGresult, types: list[ColumnType]) -> None:
+        """Take the columns' names and types."""
         places = range(description.nfields)
         names = [(description.fname(place) or b"").decode(errors="replace") for place in places]
-        keys = [(description.ftype(place), description.fmod(place)) for place in places]
-        types = await column_types(self._session, keys)
         self._encoder = RowEncoder(unique_names(names), types)
+        self._loader.set_loader_types([_ANY] * len(types), Format.BINARY)
+        self._wide = [place for place, one in enumerate(types) if is_unbounded(one)]
+        self._narrow_bytes = NARROW_BYTES * (len(types) - len(self._wide))
 
     def _deadline(self) -> asyncio.Timeout:
         """Bound what is waited for by the client's own deadline."""
@@ -206,34 +246,20 @@ class RowStream:
             fault.position = min(fault.position, len(self._statement.sql) + 1)
         return fault
 
+    def _load(self, result: pq.PGresult) -> list[Row]:
+        self._loader.set_pgresult(result, set_loaders=False)
+        return self._loader.load_rows(0, result.ntuples, tuple)
 
-class _Pending:
-    """Rows that wait to be encoded together."""
-
-    def __init__(self) -> None:
-        self.columns: list[Values] = []
-        self.rows = 0
-        #: bytes of their text forms
-        self.bytes = 0
-
-    def add(self, columns: list[Values], rows: int) -> None:
-        if self.rows:
-            for column, more in zip(self.columns, columns, strict=True):
-                column.extend(more)
-        else:
-            self.columns = columns
-        self.rows += rows
-        self.bytes += sum(len(value) for column in columns for value in column if value is not None)
-
-    def keep(self, rows: int) -> None:
-        self.columns = [column[:rows] for column in self.columns]
-        self.rows = rows
+    def _size_of(self, rows: list[Row]) -> int:
+        """Return about how many bytes the rows take: exactly where a value may be long."""
+        size = len(rows) * self._narrow_bytes
+        for place in self._wide:
+            size += sum(map(len, filter(None, map(itemgetter(place), rows))))
+        return size
 
 
-def _columns(result: pq.PGresult) -> list[Values]:
-    value = result.get_value
-    rows = range(result.ntuples)
-    return [[value(row, column) for row in rows] for column in range(result.nfields)]
+def _keys(description: pq.PGresult) -> list[TypeKey]:
+    return [(description.ftype(place), description.fmod(place)) for place in range(description.nfields)]
 
 
 def _fitting(rows: Sequence[bytes], room: int) -> int:

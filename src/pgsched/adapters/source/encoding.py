@@ -8,7 +8,7 @@ that would only be printed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -19,16 +19,23 @@ from pgsched.domain.errors import QueryFailed
 from pgsched.domain.results import ColumnType, Kind, SchemaField, fits_datetime, table_schema
 
 #: a column of a batch: text forms as the source sent them, None for NULL
-Values: TypeAlias = list[bytes | None]
+Values: TypeAlias = Sequence[bytes | None]
+#: a row, the same way
+Row: TypeAlias = tuple[bytes | None, ...]
 #: what stands before each value, the values, what stands after each
-Written: TypeAlias = tuple[bytes, list[bytes], bytes]
+Written: TypeAlias = tuple[bytes, Sequence[bytes], bytes]
 
 #: bytes that JSON strings may not hold as they are
 _ESCAPED = bytes(range(32)) + b'"\\'
 _BOOLEANS = {b"t": b"true", b"f": b"false"}
 #: character_not_in_repertoire, as the server says where it does the check
 _BAD_CHARACTERS = "22021"
+_POINT = ord(".")
 _NOT_FINITE = frozenset({b"NaN", b"Infinity", b"-Infinity"})
+
+
+#: the method that writes each kind
+_WRITERS = {kind: f"_{kind}" for kind in Kind}
 
 
 class ColumnWriter:
@@ -41,25 +48,14 @@ class ColumnWriter:
         self.non_finite = 0
         self.as_text = False
         self._clock = UtcClock()
-        writers: dict[Kind, Callable[[list[bytes]], Written]] = {
-            Kind.INTEGER: lambda values: (b"", values, b""),
-            Kind.NUMERIC: self._numeric,
-            Kind.FLOAT: self._float,
-            Kind.BOOLEAN: lambda values: (b"", [_BOOLEANS[value] for value in values], b""),
-            Kind.TIMESTAMP: self._timestamp,
-            Kind.TIMESTAMPTZ: self._timestamptz,
-            Kind.JSON: lambda values: (b"", json_fragments(values), b""),
-            Kind.ARRAY: self._array,
-            Kind.TEXT: self._text,
-        }
-        self._write = writers[column_type.kind]
+        self._write: Callable[[Sequence[bytes]], Written] = getattr(self, _WRITERS[column_type.kind])
 
     def write(self, values: Values) -> Written:
         """Write one batch of the column."""
+        if None not in values:
+            return self._write(cast(Sequence[bytes], values))
         present = [value for value in values if value is not None]
         before, written, after = self._write(present)
-        if len(present) == len(values):
-            return before, written, after
         self.has_nulls = True
         rest = iter(written)
         return (
@@ -78,58 +74,68 @@ class ColumnWriter:
             as_text=self.as_text,
         )
 
-    def _text(self, values: list[bytes]) -> Written:
+    def _integer(self, values: Sequence[bytes]) -> Written:
+        return b"", values, b""
+
+    def _boolean(self, values: Sequence[bytes]) -> Written:
+        return b"", [_BOOLEANS[value] for value in values], b""
+
+    def _json(self, values: Sequence[bytes]) -> Written:
+        return b"", json_fragments(values), b""
+
+    def _text(self, values: Sequence[bytes]) -> Written:
         joined = b"".join(values)
         if len(joined.translate(None, _ESCAPED)) == len(joined):
             return b'"', values, b'"'
         encode = msgspec.json.encode
         return b"", [encode(value.decode()) for value in values], b""
 
-    def _numeric(self, values: list[bytes]) -> Written:
+    def _numeric(self, values: Sequence[bytes]) -> Written:
         if b"N" in (joined := b",".join(values)) or b"I" in joined:
             values = self._without_non_finite(values)
         if max(map(len, values), default=0) >= 19:
             values = [v if len(v) < 19 or b"." in v else integer_json(v) for v in values]
         return b"", values, b""
 
-    def _float(self, values: list[bytes]) -> Written:
+    def _float(self, values: Sequence[bytes]) -> Written:
         joined = b",".join(values)
         if b"N" in joined or b"I" in joined:
             values = self._without_non_finite(values)
-            written = [v if v == b"null" or b"." in v else float_json(v) for v in values]
+            written = [v if v == b"null" or _POINT in v else float_json(v) for v in values]
         elif b"e" in joined:
             written = [float_json(v) for v in values]
         else:
-            written = [v if b"." in v else v + b".0" for v in values]
+            written = [v if _POINT in v else v + b".0" for v in values]
         return b"", written, b""
 
-    def _without_non_finite(self, values: list[bytes]) -> list[bytes]:
+    def _without_non_finite(self, values: Sequence[bytes]) -> list[bytes]:
         kept = [b"null" if value in _NOT_FINITE else value for value in values]
         lost = kept.count(b"null")
         self.non_finite += lost
         self.has_nulls = self.has_nulls or lost > 0
         return kept
 
-    def _timestamp(self, values: list[bytes]) -> Written:
+    def _timestamp(self, values: Sequence[bytes]) -> Written:
         return self._moments(values, [plain_timestamp(value) for value in values])
 
-    def _timestamptz(self, values: list[bytes]) -> Written:
+    def _timestamptz(self, values: Sequence[bytes]) -> Written:
         write = self._clock.write
         return self._moments(values, [write(value) for value in values])
 
-    def _moments(self, values: list[bytes], written: Values) -> Written:
-        moments = [moment for moment in written if moment is not None]
-        if len(moments) < len(values):
+    def _moments(self, values: Sequence[bytes], written: Values) -> Written:
+        if None in written:
             self.as_text = True
             moments = [
                 text if moment is None else moment for text, moment in zip(values, written, strict=True)
             ]
-        elif moments and not self.as_text:
+            return b'"', moments, b'"'
+        moments = cast(list[bytes], written)
+        if moments and not self.as_text:
             earliest, latest = min(moments).decode(), max(moments).decode()
             self.as_text = not fits_datetime(earliest.removesuffix("Z"), latest.removesuffix("Z"))
         return b'"', moments, b'"'
 
-    def _array(self, values: list[bytes]) -> Written:
+    def _array(self, values: Sequence[bytes]) -> Written:
         if self.type.element is Kind.INTEGER:
             return b"", integer_arrays(values), b""
         element_type = ColumnType(oid=self.type.element_oid, name="", kind=self.type.element)
@@ -153,6 +159,9 @@ class RowEncoder:
         self._types = list(types)
         self._columns = [ColumnWriter(one) for one in types]
         self._keys = [msgspec.json.encode(name) + b":" for name in names]
+        # jsonb sorts keys by length, then by bytes; what comes sorted is parsed in 2/3 of the time
+        encoded = [name.encode() for name in names]
+        self._order = sorted(range(len(names)), key=lambda place: (len(encoded[place]), encoded[place]))
 
     @property
     def width(self) -> int:
@@ -177,14 +186,14 @@ class RowEncoder:
         pairs = zip(self._columns, self._names, strict=True)
         return table_schema(column.field(name) for column, name in pairs)
 
-    def encode(self, columns: Sequence[Values], rows: int) -> bytes:
-        """Write ``rows`` rows as JSON objects joined by commas.
+    def encode(self, rows: Sequence[Row]) -> bytes:
+        """Write rows as JSON objects joined by commas, their keys in the order of jsonb.
 
         Raises:
             QueryFailed: a value is not UTF-8, because a function of the query changed client_encoding.
         """
         try:
-            data = self._encode(columns, rows)
+            data = self._encode(rows)
             if not data.isascii():
                 data.decode()  # once a batch, at memory speed; nothing else would notice before the store
         except UnicodeDecodeError:
@@ -194,27 +203,29 @@ class RowEncoder:
             raise QueryFailed(fault, sqlstate=_BAD_CHARACTERS) from None
         return data
 
-    def _encode(self, columns: Sequence[Values], rows: int) -> bytes:
-        if not columns:
-            return b",".join([b"{}"] * rows)
+    def _encode(self, rows: Sequence[Row]) -> bytes:
+        if not self._columns:
+            return b",".join([b"{}"] * len(rows))
         if not rows:
             return b""
+        count = len(rows)
+        columns: list[Values] = list(zip(*rows, strict=True))
         width = 2 * len(columns)
         # key, value, key, value …: laid out by slices, which costs a fraction of a loop over rows
-        pieces = [b""] * (width * rows)
+        pieces = [b""] * (width * count)
         closing = b""
         opening = b"{"
-        for index, (key, column, values) in enumerate(zip(self._keys, self._columns, columns, strict=True)):
-            before, written, after = column.write(values)
-            pieces[2 * index :: width] = [closing + opening + key + before] * rows
+        for index, place in enumerate(self._order):
+            before, written, after = self._columns[place].write(columns[place])
+            pieces[2 * index :: width] = [closing + opening + self._keys[place] + before] * count
             pieces[2 * index + 1 :: width] = written
             closing, opening = after, b","
         first_key = pieces[0]
-        pieces[0::width] = [closing + b"}," + first_key] * rows
+        pieces[0::width] = [closing + b"}," + first_key] * count
         pieces[0] = first_key
         pieces.append(closing + b"}")
         return b"".join(pieces)
 
-    def encode_each(self, columns: Sequence[Values], rows: int) -> list[bytes]:
+    def encode_each(self, rows: Sequence[Row]) -> list[bytes]:
         """Write each row by itself; slower, for when the size of each row matters."""
-        return [self.encode([values[row : row + 1] for values in columns], 1) for row in range(rows)]
+        return [self.encode([row]) for row in rows]

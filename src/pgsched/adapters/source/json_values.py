@@ -12,6 +12,7 @@ jsonb keeps the last of duplicate keys, and so does a stored result.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -56,7 +57,7 @@ def float_json(text: bytes) -> bytes:
     return text if b"." in text or b"e" in text else text + b".0"
 
 
-def json_fragments(values: list[bytes]) -> list[bytes]:
+def json_fragments(values: Sequence[bytes]) -> Sequence[bytes]:
     """Write json and jsonb values, each as itself or as the string of its text (see the module)."""
     joined = b" ".join(values)
     shape = joined.translate(_SHAPE)

@@ -24,6 +24,8 @@ from pgsched.domain.results import ColumnType
 
 #: seconds given to a cancel request before the connection is closed regardless
 _CANCEL_TIMEOUT_S = 2.0
+#: statements remembered; a session that forgets one takes a round trip more
+_MOST_STATEMENTS = 1000
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
 
 
@@ -63,6 +65,8 @@ class Session:
         self.is_kept = False
         #: types of columns by OID and modifier, as far as they were asked for
         self.known_types: dict[tuple[int, int], ColumnType] = {}
+        #: digests of the statements whose columns' types are among those
+        self._statements: set[int] = set()
 
     @property
     def is_alive(self) -> bool:
@@ -72,6 +76,16 @@ class Session:
         except psycopg.Error:
             return False
         return self.is_clean and self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    def knows_columns_of(self, sql: str) -> bool:
+        """Whether the types of a statement's columns were known when it last ran here."""
+        return hash(sql) in self._statements
+
+    def learnt_columns_of(self, sql: str) -> None:
+        """Remember that the types of a statement's columns are known."""
+        if len(self._statements) >= _MOST_STATEMENTS:
+            self._statements.clear()
+        self._statements.add(hash(sql))
 
     def send(self, command: Command) -> None:
         """Queue a command; its result is due after those queued before."""
@@ -108,8 +122,15 @@ class Session:
         except psycopg.Error as error:
             raise lost(str(error)) from None
 
-    async def results(self, count: int) -> list[pq.PGresult]:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next result is not here yet; when it is, ``result`` returns it at once."""
+        return bool(self.pgconn.is_busy())
+
+    async def results(self, count: int, *, then_sync: bool = True) -> list[pq.PGresult]:
         """Return one result for each of ``count`` commands and pass the sync after them.
+
+        ``then_sync=False`` when other commands stand before that sync.
 
         Raises:
             CommandFailed: the first error among them; the commands after it did not run.
@@ -126,7 +147,8 @@ class Session:
             collected.append(result)
             while await self.result() is not None:
                 pass
-        await self.pass_sync()
+        if then_sync:
+            await self.pass_sync()
         if failed is not None:
             raise failed
         return collected

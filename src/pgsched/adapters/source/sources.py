@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
+from pgsched.adapters.source.catalog import TypesUnknown
 from pgsched.adapters.source.connections import RootCertificates, connect, is_c_text
 from pgsched.adapters.source.cursor import RowStream
 from pgsched.adapters.source.faults import lost, query_fault
@@ -57,10 +58,7 @@ class PsycopgSources:
         except BaseException:
             await session.abandon()
             raise
-        if session.is_clean:
-            self._kept.keep(address, session)
-        else:
-            await session.abandon()
+        self._kept.settle(address, session, stream.settle)
 
     async def inspect(self, address: SourceAddress, *, allow_metadata: bool = False) -> SourceReport:
         """Look a source over; what fails is in the report."""
@@ -88,7 +86,7 @@ class PsycopgSources:
 
     async def close(self) -> None:
         """Close the connections that were kept, and remove the files of root certificates."""
-        self._kept.close()
+        await self._kept.close()
         self._root.close()
 
     async def _start(self, address: SourceAddress, statement: Statement) -> tuple[Session, RowStream]:
@@ -96,7 +94,7 @@ class PsycopgSources:
         if not is_c_text(statement.sql):
             raise InvalidInput("the SQL must be UTF-8 text without a NUL character")
         while True:
-            session = self._kept.take(address)
+            session = await self._kept.take(address)
             if session is None:
                 session = Session(await connect(address, self._root))
             try:
@@ -106,6 +104,9 @@ class PsycopgSources:
                     _refuse_metadata(session)
                 stream = RowStream(session, statement)
                 await stream.open()
+            except TypesUnknown:
+                # the statement has other columns since it ran here; a new connection asks about them
+                await session.abandon()
             except SourceUnreachable:
                 await session.abandon()
                 # the server may have closed a kept connection at this very moment: that is no fault

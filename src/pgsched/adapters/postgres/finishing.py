@@ -1,0 +1,138 @@
+"""Successes recorded together: runs that end at the same time share one message and one commit.
+
+Each is still one statement guarded by its own token and lease, and each success has its one blob; a lost
+lease concerns its run alone. When one result is refused nothing of the batch is there, and each is recorded
+by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg.errors import DataError, ProgramLimitExceeded
+from psycopg.types.json import Jsonb
+
+from pgsched.adapters.postgres import runs_sql as sql
+from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.mapping import run_from
+from pgsched.adapters.postgres.pipeline import Row
+from pgsched.domain.errors import LeaseLost, ResultRejected
+from pgsched.domain.runs import Hold, Run, Success
+
+#: most runs in one transaction
+MOST_TOGETHER: Final = 32
+#: bytes of rows above which a result is recorded by itself: parsing it would keep others waiting
+LARGE_BYTES: Final = 256 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class _Ending:
+    """A run that wants to end well."""
+
+    hold: Hold
+    success: Success
+    run: asyncio.Future[Run]
+
+
+class Finishing:
+    """Records successes, one by one while there is time, together when there is none."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[_Ending] = []
+        self._busy: asyncio.Task[None] | None = None
+
+    async def succeed(self, hold: Hold, success: Success) -> Run:
+        """Store result and status in one transaction; see the port for what is promised and raised."""
+        if len(success.data) > LARGE_BYTES:
+            return await self._alone(hold, success)
+        ending = _Ending(hold=hold, success=success, run=asyncio.get_running_loop().create_future())
+        self._waiting.append(ending)
+        if self._busy is None:
+            self._busy = asyncio.create_task(self._record_waiting())
+        return await ending.run
+
+    async def _record_waiting(self) -> None:
+        try:
+            while self._waiting:
+                together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+                # who was cancelled meanwhile must not succeed
+                together = [ending for ending in together if not ending.run.done()]
+                await self._record(together)
+        finally:
+            self._busy = None
+            for ending in self._waiting:
+                ending.run.cancel()
+
+    async def _record(self, together: list[_Ending]) -> None:
+        try:
+            async with self._database.pipeline() as pipeline:
+                answers = [pipeline.send(sql.SUCCEED, _told(each.hold, each.success)) for each in together]
+        except (DataError, ProgramLimitExceeded):
+            await asyncio.gather(*(self._record_alone(each) for each in together))
+        except BaseException as error:
+            for ending in together:
+                _tell(ending, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for ending, answer in zip(together, answers, strict=True):
+                _tell(ending, run_from(answer.rows[0]) if answer.rows else lost(ending.hold))
+
+    async def _record_alone(self, ending: _Ending) -> None:
+        try:
+            _tell(ending, await self._alone(ending.hold, ending.success))
+        except Exception as error:
+            _tell(ending, error)
+
+    async def _alone(self, hold: Hold, success: Success) -> Run:
+        try:
+            async with self._database.pipeline() as pipeline:
+                answer = pipeline.send(sql.SUCCEED, _told(hold, success))
+        except (DataError, ProgramLimitExceeded) as error:
+            raise rejected(error) from None
+        if not answer.rows:
+            raise lost(hold)
+        return run_from(answer.rows[0])
+
+
+def lost(hold: Hold) -> LeaseLost:
+    """Tell that a run is no longer held."""
+    return LeaseLost(f"run {hold.run_id} is no longer held by token {hold.token}")
+
+
+def rejected(error: DataError | ProgramLimitExceeded) -> ResultRejected:
+    """Tell that the database cannot hold a result."""
+    primary = error.diag.message_primary or "the value is out of range"
+    return ResultRejected(f"the result cannot be stored as jsonb: {primary}")
+
+
+def _tell(ending: _Ending, outcome: Run | BaseException) -> None:
+    if ending.run.done():
+        return
+    if isinstance(outcome, Run):
+        ending.run.set_result(outcome)
+    elif isinstance(outcome, asyncio.CancelledError):
+        ending.run.cancel()
+    else:
+        ending.run.set_exception(outcome)
+
+
+def _told(hold: Hold, success: Success) -> Row:
+    return {
+        "run_id": hold.run_id,
+        "token": hold.token,
+        "rows": success.rows,
+        "truncated": success.truncated,
+        "byte_size": success.byte_size,
+        "format": "jsonb-chunks" if success.chunks else "jsonb",
+        "document": Jsonb(success, dumps=_document),
+        "chunks": success.chunks,
+    }
+
+
+def _document(success: Success) -> bytes:
+    data = b"" if success.chunks else b',"data":[' + success.data + b"]"
+    return b'{"schema":' + success.table_schema + data + b"}"

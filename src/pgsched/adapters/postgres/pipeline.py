@@ -1,0 +1,171 @@
+"""Several statements in one message: sent at once, run in one implicit transaction, answered together.
+
+For the few statements that run hot. psycopg's own pipeline sends each statement by itself; here a system
+call and a wake-up of the server are paid once for all (PostgreSQL manual, "Pipeline Mode"). Statements are
+prepared once a connection, their parameters go as text without a type, which the server takes from the
+context: a parameter that is only selected needs a cast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq import abc as pq
+
+#: what a statement gave: a row as a mapping by column
+Row = dict[str, Any]
+
+_PLACE: Final = re.compile(r"%(?:\((\w+)\)s|%)")
+_DONE: Final = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY})
+
+#: names of the statements that a connection has prepared
+_prepared: WeakKeyDictionary[AsyncConnection[Any], set[bytes]] = WeakKeyDictionary()
+
+
+class Answer:
+    """What became of one statement; there once the pipeline has been waited for."""
+
+    def __init__(self) -> None:
+        #: its rows, in order
+        self.rows: list[Row] = []
+        #: how many rows it returned or changed
+        self.count = 0
+
+
+class Pipeline:
+    """Statements on their way over one connection, which nobody else may use meanwhile."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._waiting: list[Answer | None] = []
+        self._adapter = Transformer(connection)
+        self._known = _prepared.setdefault(connection, set())
+        self._sent_names: list[bytes] = []
+        #: whether its transaction has ended and every answer is here
+        self.is_over = False
+
+    def send(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Answer:
+        """Queue a statement with ``%(name)s`` places."""
+        name, text, places = _numbered(statement)
+        if name not in self._known and name not in self._sent_names:
+            self._pgconn.send_prepare(name, text)
+            self._sent_names.append(name)
+            self._waiting.append(None)
+        values = [] if parameters is None else [parameters[place] for place in places]
+        dumped = self._adapter.dump_sequence(values, [PyFormat.TEXT] * len(values))
+        self._pgconn.send_query_prepared(name, dumped)
+        answer = Answer()
+        self._waiting.append(answer)
+        return answer
+
+    async def answers(self) -> None:
+        """Wait for the answers to all statements sent so far; their transaction stays open.
+
+        Raises:
+            psycopg.Error: the first statement that failed.
+        """
+        self._pgconn.send_flush_request()
+        await self._receive()
+
+    async def end(self) -> None:
+        """Wait for all answers and commit.
+
+        Raises:
+            psycopg.Error: the first statement that failed, or the commit; nothing was done then.
+        """
+        self._pgconn.pipeline_sync()
+        failed: Exception | None = None
+        try:
+            await self._receive()
+        except OperationalError:
+            raise
+        except Exception as error:
+            failed = error
+        # an error at commit comes in place of the sync's answer
+        while (result := await self._result()) is None or result.status != ExecStatus.PIPELINE_SYNC:
+            if result is not None and result.status == ExecStatus.FATAL_ERROR and failed is None:
+                failed = error_from_result(result, encoding=self._adapter.encoding)
+        self.is_over = True
+        if failed is not None:
+            raise failed
+        # an error may have come before some were prepared
+        self._known.update(self._sent_names)
+
+    async def _receive(self) -> None:
+        failed: Exception | None = None
+        waiting, self._waiting = self._waiting, []
+        for answer in waiting:
+            result = await self._result()
+            if result is None:
+                raise OperationalError("the connection ended in the middle of an answer")
+            if result.status in _DONE:
+                if answer is not None:
+                    self._read(result, answer)
+            elif failed is None and result.status != ExecStatus.PIPELINE_ABORTED:
+                failed = error_from_result(result, encoding=self._adapter.encoding)
+            while await self._result() is not None:
+                pass
+        if failed is not None:
+            raise failed
+
+    def _read(self, result: pq.PGresult, answer: Answer) -> None:
+        answer.count = result.command_tuples or 0
+        if result.ntuples:
+            self._adapter.set_pgresult(result)
+            names = [(result.fname(place) or b"").decode() for place in range(result.nfields)]
+            answer.rows = self._adapter.load_rows(0, result.ntuples, _row_of(names))
+
+    async def _result(self) -> pq.PGresult | None:
+        pgconn = self._pgconn
+        while pgconn.flush():
+            await _ready(pgconn.socket, writing=True)
+            pgconn.consume_input()
+        while pgconn.is_busy():
+            await _ready(pgconn.socket)
+            pgconn.consume_input()
+        return pgconn.get_result()
+
+
+def _row_of(names: list[str]) -> Callable[[Any], Row]:
+    return lambda values: dict(zip(names, values, strict=True))
+
+
+@lru_cache(maxsize=256)
+def _numbered(statement: str) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """Return a statement's name, its text with ``$n`` places, and whose values they are."""
+    numbers: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return "%" if match[1] is None else f"${numbers.setdefault(match[1], len(numbers) + 1)}"
+
+    text = _PLACE.sub(number, statement)
+    return f"pgsched_{abs(hash(text)):x}".encode(), text.encode(), tuple(numbers)
+
+
+async def _ready(fileno: int, *, writing: bool = False) -> None:
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    loop.add_reader(fileno, wake)
+    if writing:
+        loop.add_writer(fileno, wake)
+    try:
+        await woken
+    finally:
+        loop.remove_reader(fileno)
+        if writing:
+            loop.remove_writer(fileno)
