@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check lint types imports unit integration browser bench chaos fuzz venv dev chromium clean
+.PHONY: up test check lint types imports unit integration browser bench chaos fuzz venv dev tools chromium clean
 
 ## everything on this machine: Postgres, keys, admin, a demo, API, worker
 up: $(VENV)/.run
@@ -29,7 +29,7 @@ imports: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 tests/unit
 
-integration: $(VENV)/.dev
+integration: $(VENV)/.dev tools
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
 
 browser: $(VENV)/.dev chromium
@@ -59,9 +59,16 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.run
 
+## programs that tests speak to, unpacked here; tests that need one are skipped where there is none
+TOOLS := prometheus rsyslog syslog-ng-core nginx-light pgbouncer
+tools: .tools/.$(subst $() ,-,$(TOOLS))
+
+.tools/.$(subst $() ,-,$(TOOLS)):
+	@mkdir -p .tools && touch $@ && { deploy/system-packages --into .tools $(TOOLS) || true; }
+
 chromium:
 	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || \
 		command -v google-chrome >/dev/null 2>&1 || deploy/system-packages chromium
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .hypothesis .import_linter_cache

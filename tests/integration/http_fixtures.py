@@ -114,6 +114,7 @@ class Rows:
 def services_over(conninfo: str, **changes: object) -> ApiServices:
     """The services over a database; nothing is connected before the application opens."""
     from pgsched.adapters.postgres.database import Database as Pool
+    from pgsched.adapters.postgres.figures import PostgresFigures
     from pgsched.adapters.postgres.health import PostgresHealth
     from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
 
@@ -122,6 +123,7 @@ def services_over(conninfo: str, **changes: object) -> ApiServices:
         "query_view": PostgresQueryView(pool),
         "run_view": PostgresRunView(pool),
         "health_view": PostgresHealth(pool),
+        "figures_view": PostgresFigures(pool),
         "public_read": True,
         "cors_allowed_origins": ("*",),
         "allowed_hosts": None,

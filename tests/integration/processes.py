@@ -173,10 +173,10 @@ class Installation:
         )
         return process
 
-    def api(self, **settings: str | None) -> tuple[Process, str]:
+    def api(self, *arguments: str, **settings: str | None) -> tuple[Process, str]:
         """Start an API on a free port and wait until it answers; return it and its address."""
         port = free_port()
-        process = self.start("api", "--port", str(port), **settings)
+        process = self.start("api", "--port", str(port), *arguments, **settings)
 
         def listens() -> bool:
             assert process.process.poll() is None, process.err

@@ -20,26 +20,28 @@ from pgsched.adapters.memory.jobs import MemoryJobs
 from pgsched.adapters.memory.runs import MemoryRunQueue
 from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
+from pgsched.adapters.memory.upkeep import MemoryFigures, MemoryRetention, MemoryRunTally
 from pgsched.adapters.memory.views import MemoryQueryView, MemoryRunView
-from pgsched.adapters.memory.watch import MemoryWatch
 from pgsched.adapters.memory.workers import MemoryWorkers
 from pgsched.adapters.postgres.accounts import PostgresAccounts
 from pgsched.adapters.postgres.audit import PostgresAudit
 from pgsched.adapters.postgres.clock import PostgresClock
 from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.figures import PostgresFigures
 from pgsched.adapters.postgres.health import PostgresHealth
 from pgsched.adapters.postgres.jobs import PostgresJobs
+from pgsched.adapters.postgres.retention import PostgresRetention
 from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
+from pgsched.adapters.postgres.tally import PostgresRunTally
 from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
-from pgsched.adapters.postgres.watch import PostgresWatch
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
 from pgsched.application.ports.audit import Audit, Transactions
 from pgsched.application.ports.queue import Attendance, Claim, Planned, RunQueue, Workers
 from pgsched.application.ports.repositories import Accounts, Jobs, Sources
 from pgsched.application.ports.timing import Clock
+from pgsched.application.ports.upkeep import FiguresView, Retention, RunTally
 from pgsched.application.ports.views import HealthView, QueryView, RunFilter, RunView, StoredRun
-from pgsched.application.ports.watch import Watch
 from pgsched.domain.audience import EVERYTHING, Grant
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Job
@@ -77,7 +79,9 @@ class World:
     query_view: QueryView
     run_view: RunView
     health: HealthView
-    watch: Watch
+    tally: RunTally
+    retention: Retention
+    figures: FiguresView
     #: lets so many seconds pass
     advance: Callable[[float], Awaitable[None]]
     #: ends a worker without a word, as kill -9 does
@@ -171,7 +175,9 @@ def memory_world() -> World:
         query_view=MemoryQueryView(store),
         run_view=MemoryRunView(store),
         health=MemoryHealth(store),
-        watch=MemoryWatch(store),
+        tally=MemoryRunTally(store),
+        retention=MemoryRetention(store),
+        figures=MemoryFigures(store),
         advance=advance,
         kill=kill,
         gaps=gaps,
@@ -234,7 +240,6 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
 
     database = Database(fixture.conninfo, application_name="test", max_size=4)
     await database.open()
-    watch = PostgresWatch(database)
     try:
         yield World(
             sources=PostgresSources(database),
@@ -248,12 +253,13 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             query_view=PostgresQueryView(database),
             run_view=PostgresRunView(database),
             health=PostgresHealth(database),
-            watch=watch,
+            tally=PostgresRunTally(database),
+            retention=PostgresRetention(database),
+            figures=PostgresFigures(database),
             advance=advance,
             kill=kill,
             gaps=gaps,
             grant=grant,
         )
     finally:
-        await watch.close()
         await database.close()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pgsched.application.held_runs import HeldRuns
+from pgsched.application.housekeeping import Housekeeping
 from pgsched.application.ports.queue import Attendance, RunQueue, WorkerInfo, Workers
 from pgsched.application.ports.timing import Alarms
 from pgsched.application.run_job import RunJob
@@ -63,12 +64,16 @@ class Worker:
         alarms: Alarms,
         run_job: RunJob,
         info: WorkerInfo,
+        housekeeping: Housekeeping,
+        figures: Callable[[], Mapping[str, float]] = dict[str, float],
         drain_s: float = 20.0,
     ) -> None:
         self._queue = queue
         self._workers = workers
         self._alarms = alarms
         self._info = info
+        self._housekeeping = housekeeping
+        self._figures = figures
         self._drain_s = drain_s
         self._wake = asyncio.Event()
         self._held = HeldRuns(queue, run_job, self._wake)
@@ -100,6 +105,7 @@ class Worker:
             self._listen(attendance),
             self._held.keep(attendance.worker_id),
             self._held.distrust(),
+            self._housekeeping.keep(),
             self._stop_wakes(stop),
         ]
         tasks = [asyncio.create_task(each) for each in beside]
@@ -143,10 +149,16 @@ class Worker:
                 self._wake.set()
             self._overdue = overdue
             if self._beat_timer.due():
-                await attendance.beat()
+                await attendance.beat(self._told())
             self._returned()
         except DatabaseFault as error:
             self._gone(error)
+
+    def _told(self) -> dict[str, float]:
+        """Figures of this process; each run that is held has a connection to its source."""
+        figures = dict(self._figures())
+        figures["source_connections"] = figures.get("source_connections", 0) + len(self._held)
+        return figures
 
     async def _claim(self, worker_id: int) -> None:
         while free := self._info.concurrency - len(self._held):

@@ -60,6 +60,10 @@ class Settings:
     allowed_roles: tuple[str, ...]
     #: seconds
     default_query_interval: int
+    #: newest runs kept of a query that says nothing else, None for all
+    default_keep_runs: int | None
+    #: days that runs are kept of a query that says nothing else, None for ever
+    default_keep_days: int | None
     #: APP-NAME, None when not set: see ``app_name_for``
     app_name: str | None
     #: folder of the log files
@@ -186,6 +190,8 @@ class _Reader:
             allowed_roles=self.value("ALLOWED_ROLES", values.roles),
             # ten years: the horizon within which an expression must have an instant
             default_query_interval=self.value("DEFAULT_QUERY_INTERVAL", values.whole_number(1, 315360000)),
+            default_keep_runs=self.maybe("DEFAULT_KEEP_RUNS", values.whole_number(1, 1000000000)),
+            default_keep_days=self.maybe("DEFAULT_KEEP_DAYS", values.whole_number(1, 36500)),
             app_name=self.maybe("APP_NAME", values.app_name),
             log_dir=self.value("LOG_DIR", self.path),
             rfc_enterprise_id=self.value("RFC_ENTERPRISE_ID", values.whole_number(0, 4294967295)),

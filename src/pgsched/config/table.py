@@ -81,6 +81,16 @@ SETTINGS: tuple[Setting, ...] = (
         purpose="period of an interval query that names none, seconds",
     ),
     Setting(
+        variable="DEFAULT_KEEP_RUNS",
+        default=None,
+        purpose="newest runs kept of a query that names no keep_runs (and the newest success); unset: all",
+    ),
+    Setting(
+        variable="DEFAULT_KEEP_DAYS",
+        default=None,
+        purpose="days that runs are kept of a query that names no keep_days; unset: for ever",
+    ),
+    Setting(
         variable="APP_NAME",
         default="pgsched-api",
         purpose="APP-NAME in the logs and name of the log file (the worker's default is pgsched-worker)",

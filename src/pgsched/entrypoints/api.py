@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from contextlib import AsyncExitStack
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pgsched import __version__
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: names the file descriptor of the socket that several processes share
 SOCKET_VARIABLE = "PGSCHED_SOCKET_FD"
+#: names the folder through which the processes share their metrics (prometheus_client reads it)
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 #: most connections of one process to the metadata database
 POOL_SIZE = 10
 
@@ -74,8 +77,10 @@ async def _serve_by_children(sock: socket.socket, processes: int, stop: asyncio.
 
     watched, held = new_leash()
     sock.set_inheritable(True)
-    environment = {**os.environ, SOCKET_VARIABLE: str(sock.fileno())}
     async with AsyncExitStack() as stack:
+        # their metrics meet here, so that whichever answers tells of all
+        shared = stack.enter_context(TemporaryDirectory(prefix="pgsched-metrics-"))
+        environment = {**os.environ, SOCKET_VARIABLE: str(sock.fileno()), SHARED_METRICS: shared}
         for descriptor in (watched, held):
             stack.callback(os.close, descriptor)
         children = [
@@ -95,6 +100,8 @@ def _app(container: Container, host: str) -> Litestar:
             query_view=container.query_view(),
             run_view=container.run_view(),
             health_view=container.health_view(),
+            figures_view=container.figures_view(),
+            meter=container.meter(),
             public_read=settings.public_read,
             cors_allowed_origins=settings.cors_allowed_origins,
             allowed_hosts=settings.allowed_hosts or _hosts_answered(host),

@@ -23,6 +23,7 @@ from pgsched.domain.errors import SettingFault
 if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
     from pgsched.application.accounts import AddAccount
+    from pgsched.application.housekeeping import Housekeeping
     from pgsched.application.jobs import AddJob
     from pgsched.application.keys import RotateKeys
     from pgsched.application.ports.audit import Audit, Transactions
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
     from pgsched.application.ports.repositories import Accounts, Jobs, Sources
     from pgsched.application.ports.secrets import KeyRings, PasswordHasher, PasswordVault
     from pgsched.application.ports.timing import Alarms, Clock
+    from pgsched.application.ports.upkeep import FiguresView, Retention, RunTally
     from pgsched.application.ports.views import HealthView, QueryView, RunView
-    from pgsched.application.ports.watch import Watch
     from pgsched.application.run_job import RunJob
     from pgsched.application.sources import AddSource, InspectSource
-    from pgsched.application.watching import Watching
     from pgsched.application.work import Worker
+    from pgsched.domain.retention import Limits
+    from pgsched.entrypoints.http.metrics import Meter
 
 #: closes something that was opened on first use
 Close = Callable[[], Awaitable[None]]
@@ -140,16 +142,49 @@ def _health_view(database: Database) -> HealthView:
     return PostgresHealth(database)
 
 
-def _watch(database: Database) -> Watch:
-    from pgsched.adapters.postgres.watch import PostgresWatch
+def _figures_view(database: Database) -> FiguresView:
+    from pgsched.adapters.postgres.figures import PostgresFigures
 
-    return PostgresWatch(database)
+    return PostgresFigures(database)
 
 
-def _watching(watch: Watch, database: Database) -> Watching:
-    from pgsched.application.watching import Watching
+def _tally(database: Database) -> RunTally:
+    from pgsched.adapters.postgres.tally import PostgresRunTally
 
-    return Watching(watch, lost=database.abandon)
+    return PostgresRunTally(database)
+
+
+def _retention(database: Database) -> Retention:
+    from pgsched.adapters.postgres.retention import PostgresRetention
+
+    return PostgresRetention(database)
+
+
+def _default_limits(settings: Settings) -> Limits:
+    from pgsched.domain.retention import Limits
+
+    return Limits(keep_runs=settings.default_keep_runs, keep_days=settings.default_keep_days)
+
+
+def _meter() -> Meter:
+    from pgsched import __version__
+    from pgsched.adapters.logs.failures import lost_records
+    from pgsched.adapters.metrics.process import ProcessMetrics
+
+    return ProcessMetrics(__version__, lost_records=lost_records)
+
+
+def _housekeeping(tally: RunTally, retention: Retention, limits: Limits) -> Housekeeping:
+    from pgsched.application.housekeeping import DeleteOldRuns, Housekeeping, chores
+
+    return Housekeeping(chores(tally, DeleteOldRuns(retention, limits)))
+
+
+def _worker_figures(at_source: QuerySource) -> Callable[[], dict[str, float]]:
+    """Return what a worker tells of its process with each sign of life."""
+    from pgsched.adapters.logs.failures import lost_records
+
+    return lambda: {"source_connections": at_source.kept(), "log_errors": lost_records()}
 
 
 def _vault(settings: Settings) -> PasswordVault:
@@ -265,8 +300,10 @@ class Container(containers.DeclarativeContainer):
     query_view = providers.Singleton(_query_view, database)
     run_view = providers.Singleton(_run_view, database)
     health_view = providers.Singleton(_health_view, database)
-    watch = providers.Singleton(_watch, database)
-    watching = providers.Singleton(_watching, watch, database)
+    figures_view = providers.Singleton(_figures_view, database)
+    tally = providers.Singleton(_tally, database)
+    retention = providers.Singleton(_retention, database)
+    meter = providers.Singleton(_meter)
     vault = providers.Singleton(_vault, settings)
     key_rings = providers.Singleton(_key_rings, settings)
     hasher = providers.Singleton(_hasher, settings)
@@ -298,6 +335,10 @@ class Container(containers.DeclarativeContainer):
         workers=workers,
         alarms=alarms,
         run_job=run_job,
+        housekeeping=providers.Factory(
+            _housekeeping, tally, retention, providers.Factory(_default_limits, settings)
+        ),
+        figures=providers.Factory(_worker_figures, at_source),
         info=providers.Factory(_worker_info, concurrency),
     )
 

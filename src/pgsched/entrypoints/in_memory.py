@@ -19,8 +19,8 @@ from pgsched.adapters.memory.secrets import MemoryKeyRings, OpenVault, PlainHash
 from pgsched.adapters.memory.source import ScriptedSource
 from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
+from pgsched.adapters.memory.upkeep import MemoryFigures, MemoryRetention, MemoryRunTally
 from pgsched.adapters.memory.views import MemoryQueryView, MemoryRunView
-from pgsched.adapters.memory.watch import MemoryWatch
 from pgsched.adapters.memory.workers import MemoryWorkers
 from pgsched.entrypoints.container import Container
 
@@ -57,7 +57,9 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "query_view": MemoryQueryView(store),
         "run_view": MemoryRunView(store),
         "health_view": MemoryHealth(store),
-        "watch": MemoryWatch(store),
+        "figures_view": MemoryFigures(store),
+        "tally": MemoryRunTally(store),
+        "retention": MemoryRetention(store),
         "vault": OpenVault(rings=rings),
         "key_rings": rings,
         "hasher": PlainHasher(),

@@ -45,6 +45,8 @@ class LogFile(logging.Handler):
         self._descriptor: int | None = None
         self._day: date | None = None
         self._closed = False
+        #: records that went to stderr instead, or could not be formatted
+        self.lost = 0
         self._warned = False
         self._retry_at = monotonic()
         self._open()
@@ -67,10 +69,12 @@ class LogFile(logging.Handler):
                 return
         except OSError as error:
             self._give_up(error)
+        self.lost += 1
         _to_stderr(line)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         """Tell of a record that cannot be formatted in one line; logging itself would print a traceback."""
+        self.lost += 1
         _to_stderr(f"Warning: a log record of {record.name!a} cannot be formatted\n".encode())
 
     def close(self) -> None:

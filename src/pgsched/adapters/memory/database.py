@@ -11,6 +11,3 @@ class NoDatabase:
 
     async def close(self) -> None:
         """Do nothing."""
-
-    def abandon(self) -> None:
-        """Do nothing."""

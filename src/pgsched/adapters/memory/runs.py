@@ -112,7 +112,7 @@ class MemoryRunQueue:
             rows_returned=success.rows,
             truncated=success.truncated,
         )
-        record.document = stored
+        record.document, record.byte_size = stored, success.byte_size
         job = self._store.jobs[record.run.query_id]
         self._store.jobs[job.id] = replace(job, consecutive_failures=0)
         return record.run

@@ -88,6 +88,10 @@ class ScriptedSource:
             return SourceReport(ok=False, error_code=fault.code, error_detail=fault.detail)
         return SourceReport(ok=True, latency_ms=0.1, server_version="0.0")
 
+    def kept(self) -> int:
+        """Return 0: no connection is kept."""
+        return 0
+
     async def close(self) -> None:
         """Do nothing: no connection is kept."""
 

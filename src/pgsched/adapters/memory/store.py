@@ -10,6 +10,8 @@ from itertools import count
 from typing import Any
 
 from pgsched.adapters.memory.clock import ManualClock
+from pgsched.application.ports.queue import WorkerInfo
+from pgsched.application.ports.upkeep import RunCount
 from pgsched.domain.accounts import Account
 from pgsched.domain.audience import Grant
 from pgsched.domain.audit import AuditEvent
@@ -49,6 +51,8 @@ class RunRecord:
     chunks: dict[tuple[int, int], bytes] = field(default_factory=dict)
     #: the stored result, None until it succeeded
     document: bytes | None = None
+    #: bytes of its rows as they were encoded
+    byte_size: int = 0
 
     @property
     def place(self) -> tuple[datetime, int]:
@@ -110,6 +114,14 @@ class MemoryStore:
         self.gaps: dict[tuple[int, datetime], Gap] = {}
         #: workers that are there, and what wakes each
         self.present: dict[int, asyncio.Event] = {}
+        #: what each worker said of itself when it came, and with its last sign of life
+        self.worker_infos: dict[int, WorkerInfo] = {}
+        self.worker_figures: dict[int, dict[str, float]] = {}
+        #: by query: until where runs were deleted, how many, how many bytes of results
+        self.deleted: dict[int, tuple[datetime, int, int]] = {}
+        #: runs that are counted, and what of runs that are over by query, status and reason
+        self.counted: set[int] = set()
+        self.counts: dict[tuple[int, RunStatus, str], RunCount] = {}
         #: workers that were there
         self.departed: set[int] = set()
         self._ids = count(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from pgsched.adapters.memory.store import MemoryStore
@@ -17,9 +17,10 @@ class MemoryWorkers:
         self._store = store
 
     @asynccontextmanager
-    async def enlist(self, info: WorkerInfo) -> AsyncIterator[MemoryAttendance]:  # noqa: ARG002 (nobody reads it here)
+    async def enlist(self, info: WorkerInfo) -> AsyncIterator[MemoryAttendance]:
         """Announce a worker; leaving the block is its end."""
         attendance = MemoryAttendance(self._store, self._store.new_id())
+        self._store.worker_infos[attendance.worker_id] = info
         try:
             yield attendance
         finally:
@@ -48,8 +49,9 @@ class MemoryAttendance:
         self._hinted.clear()
         return True
 
-    async def beat(self) -> None:
-        """Do nothing: presence itself is the sign of life."""
+    async def beat(self, figures: Mapping[str, float] | None = None) -> None:
+        """Keep the figures; presence itself is the sign of life."""
+        self._store.worker_figures[self.worker_id] = dict(figures or {})
 
     def die(self) -> None:
         """End without a word; others notice at once."""

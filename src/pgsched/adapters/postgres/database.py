@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import select
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -81,7 +79,7 @@ class Database:
         self._max_size = max_size
         self._pool: AsyncConnectionPool[_Told] | None = None
         #: connections in use by this process
-        self._lent: set[_Told] = set()
+        self._lent = 0
         #: why the last try to connect failed, None when it did not
         self._fault: Exception | None = None
 
@@ -210,14 +208,6 @@ class Database:
             raise
         return connection
 
-    def abandon(self) -> None:
-        """End whatever waits for the server now: it was not seen for too long.
-
-        Every statement under way raises DatabaseUnavailable. Cancelling would first ask the server to cancel.
-        """
-        for connection in self._lent:
-            shut(connection)
-
     async def identity(self) -> tuple[str, str]:
         """Return what tells this database from every other: its server's start and its name.
 
@@ -254,7 +244,7 @@ class Database:
                 raise self._why() from None
             except PoolClosed:
                 raise unavailable("it is not open in this process") from None
-            self._lent.add(connection)
+            self._lent += 1
             try:
                 if await _is_alive(connection):
                     return connection
@@ -266,7 +256,7 @@ class Database:
             await self._give_back(connection)
 
     async def _give_back(self, connection: _Told) -> None:
-        self._lent.discard(connection)
+        self._lent -= 1
         if self._pool is None:
             await connection.close()
         else:
@@ -278,17 +268,6 @@ class Database:
         if self._lent:
             return unavailable(f"all connections of this process were busy for {BUSY_S:g} s")
         return unreachable(f"no connection within {WAIT_S:g} s")
-
-
-def shut(connection: Connection) -> None:
-    """Shut a connection's socket from this side, so that whoever waits for the server is told at once."""
-    if connection.closed:
-        return
-    try:
-        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-            sock.shutdown(socket.SHUT_RDWR)
-    except (Error, OSError):
-        return  # it has ended meanwhile
 
 
 async def _pin(connection: Connection) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -28,19 +29,21 @@ _ARE_HELD: Final = f"""
 select objid from pg_locks
 where locktype = 'advisory' and granted and classid = {WORKER_LOCK_CLASS} and objsubid = 2
   and database = (select oid from pg_database where datname = current_database())"""
-#: how many workers are present
-ALIVE: Final = f"""
-select count(*) from worker
-where stopped_at is null and case
+#: whether a row of worker is of one that is there now
+PRESENT: Final = f"""
+stopped_at is null and case
     when session_lock then id in (select objid::bigint from ({_ARE_HELD}) held)
     else seen_at > clock_timestamp() - interval '{SILENT_S} seconds' end"""
+#: how many workers are present
+ALIVE: Final = f"select count(*) from worker where {PRESENT}"
 
 _ENLIST: Final = """
 insert into worker (host, pid, version, concurrency)
 values (%(host)s, %(pid)s, %(version)s, %(concurrency)s) returning id"""
 # Rows of workers that ended long ago say nothing any more.
 _FORGET: Final = "delete from worker where seen_at < clock_timestamp() - interval '30 days'"
-_BEAT: Final = "update worker set seen_at = clock_timestamp() where id = %(id)s"
+_BEAT: Final = """
+update worker set seen_at = clock_timestamp(), figures = %(figures)s::jsonb where id = %(id)s"""
 _ATTEND: Final = """
 update worker set session_lock = %(locked)s, seen_at = clock_timestamp(), stopped_at = null
 where id = %(id)s"""
@@ -128,10 +131,11 @@ class PostgresAttendance:
             return True
         return bool(came)
 
-    async def beat(self) -> None:
-        """Write that the worker is alive."""
+    async def beat(self, figures: Mapping[str, float] | None = None) -> None:
+        """Write that the worker is alive, and what it tells of its process."""
+        values = {"id": self.worker_id, "figures": json.dumps(dict(figures or {}))}
         async with self._database.connection() as connection:
-            await connection.execute(_BEAT, {"id": self.worker_id})
+            await connection.execute(_BEAT, values)
 
     async def attend(self) -> None:
         """Open the connection, lock, listen, and note whether the lock holds.

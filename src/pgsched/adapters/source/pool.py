@@ -23,6 +23,10 @@ class KeptSessions:
         self._settling: dict[SourceAddress, set[asyncio.Task[None]]] = {}
         self._is_closed = False
 
+    def __len__(self) -> int:
+        """How many are idle or being cleared for the next run."""
+        return sum(map(len, self._idle.values())) + sum(map(len, self._settling.values()))
+
     async def take(self, address: SourceAddress) -> Session | None:
         """Return a session that is alive, the latest used first, None when there is none.
 

@@ -84,6 +84,10 @@ class PsycopgSources:
             await session.abandon()
         return SourceReport(ok=False, error_code=fault.code, error_detail=fault.detail)
 
+    def kept(self) -> int:
+        """Return how many idle connections are kept for the next run."""
+        return len(self._kept)
+
     async def close(self) -> None:
         """Close the connections that were kept, and remove the files of root certificates."""
         await self._kept.close()

@@ -129,6 +129,10 @@ class QuerySource(Protocol):
         """
         ...
 
+    def kept(self) -> int:
+        """Return how many idle connections are kept for the next run."""
+        ...
+
     async def close(self) -> None:
         """Close the connections that were kept."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -208,8 +208,8 @@ class Attendance(Protocol):
         """
         ...
 
-    async def beat(self) -> None:
-        """Write that the worker is alive."""
+    async def beat(self, figures: Mapping[str, float] | None = None) -> None:
+        """Write that the worker is alive, and figures of its process by name."""
         ...
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
 
-from pgsched.entrypoints.http import bodies, description, front, health, problems, queries, runs
+from pgsched.entrypoints.http import bodies, description, front, health, metrics, problems, queries, runs
 from pgsched.entrypoints.http.callers import NobodyKnown
 from pgsched.entrypoints.http.edge import Edge
+from pgsched.entrypoints.http.metrics import Meter, NotCounting
 from pgsched.entrypoints.http.origins import OriginPolicy
 from pgsched.entrypoints.http.pages import Pages
 from pgsched.entrypoints.http.peers import PeerPolicy
 
 if TYPE_CHECKING:
+    from pgsched.application.ports.upkeep import FiguresView
     from pgsched.application.ports.views import HealthView, QueryView, RunView
 
 
@@ -34,6 +36,8 @@ class ApiServices:
     run_view: RunView
     #: whether this process can serve
     health_view: HealthView
+    #: what /metrics tells of the database
+    figures_view: FiguresView
     #: whether ``public`` queries are readable without a login
     public_read: bool
     #: origins as browsers send them, or ``*``
@@ -46,6 +50,8 @@ class ApiServices:
     trusted_proxies: Sequence[IPv4Network | IPv6Network]
     #: of pgsched, for the OpenAPI document
     version: str
+    #: counts requests and writes /metrics
+    meter: Meter = field(default_factory=NotCounting)
     #: called once before the first request
     open: Callable[[], Awaitable[None]] = _nothing
     #: called once after the last request
@@ -61,6 +67,7 @@ def create_app(services: ApiServices) -> Litestar:
             *queries.routes(services.query_view),
             *runs.routes(services.run_view),
             *health.routes(services.health_view),
+            *metrics.routes(services.figures_view, services.meter),
         ],
         request_max_body_size=bodies.MOST_BYTES,
         exception_handlers={Exception: problems.handler},
@@ -79,6 +86,7 @@ def create_app(services: ApiServices) -> Litestar:
         origins=OriginPolicy.of(services.cors_allowed_origins),
         peers=PeerPolicy(proxies=proxies, hosts=hosts),
         authenticate=NobodyKnown(public_read=services.public_read),
+        meter=services.meter,
     )
     return app
 
@@ -90,6 +98,7 @@ def openapi_document(version: str) -> dict[str, Any]:
         query_view=nothing,
         run_view=nothing,
         health_view=nothing,
+        figures_view=nothing,
         public_read=True,
         cors_allowed_origins=("*",),
         allowed_hosts=None,

@@ -19,6 +19,7 @@ from litestar.enums import ScopeType
 from pgsched.domain.errors import NotAuthenticated
 from pgsched.entrypoints.http import problems
 from pgsched.entrypoints.http.callers import CALLER, Authenticator
+from pgsched.entrypoints.http.metrics import Meter
 from pgsched.entrypoints.http.origins import Headers, OriginPolicy
 from pgsched.entrypoints.http.peers import PeerPolicy
 from pgsched.entrypoints.http.problems import Problem, problem
@@ -37,6 +38,7 @@ _SECURITY: Headers = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
 ]
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 #: a page may use its style sheet and the icon inside it; no script at all
 _PAGE_POLICY = (
@@ -50,9 +52,16 @@ class Edge:
     """Wraps the framework's application."""
 
     def __init__(
-        self, app: ASGIApp, *, origins: OriginPolicy, peers: PeerPolicy, authenticate: Authenticator
+        self,
+        app: ASGIApp,
+        *,
+        origins: OriginPolicy,
+        peers: PeerPolicy,
+        authenticate: Authenticator,
+        meter: Meter,
     ) -> None:
         self._app = app
+        self._meter = meter
         self._authenticate = authenticate
         self._origins = origins
         self._peers = peers
@@ -105,6 +114,10 @@ class Edge:
                 raise
             await _refuse(answer, problems.of(error)[0])
         finally:
+            seconds = time.monotonic() - started
+            # templates and known methods alone: what a client makes up must not become a series of its own
+            verb = method if method in _METHODS else "other"
+            self._meter.answered(verb, inner.get("path_template") or "other", status, seconds)
             if _log.isEnabledFor(logging.INFO):
                 path = scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
                 _log.info(
@@ -117,7 +130,7 @@ class Edge:
                         "method": method,
                         "path": path,
                         "status": status,
-                        "duration_ms": round((time.monotonic() - started) * 1000, 1),
+                        "duration_ms": round(seconds * 1000, 1),
                         "client": peer.address,
                         "request_id": request_id.decode(),
                     },
