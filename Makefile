@@ -38,7 +38,11 @@ browser: $(VENV)/.dev chromium
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(ARGS)
 
-chaos fuzz:
+## faults on a fleet: make chaos [TIME=seconds] [SEED=n]; make chaos MUTANTS=1 plants the ten defects instead
+chaos: $(VENV)/.dev
+	$(BIN)/python -m chaos $(if $(MUTANTS),--mutants,$(if $(TIME),--seconds $(TIME)) $(if $(SEED),--seed $(SEED))) $(ARGS)
+
+fuzz:
 	@echo "make $@ is not there yet: see CHANGELOG.md, Unreleased" >&2; exit 2
 
 venv: $(VENV)/.run

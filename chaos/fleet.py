@@ -1,0 +1,164 @@
+"""The fleet: workers and API processes as real processes, and what was done to each of them and when."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos.place import Place
+from chaos.proxy import Proxy
+
+#: seconds a worker that is told to stop may take: its drain, and leaving
+DRAIN_S = 35.0
+
+
+@dataclass(kw_only=True)
+class Hurt:
+    """A time in which a process could not do its duty; the checker reads these."""
+
+    #: name of the process (its application_name), ``*`` for all
+    who: str
+    #: kill, freeze, stop, cut, server, source …
+    kind: str
+    #: unix seconds
+    since: float
+    #: unix seconds, infinite while it lasts
+    until: float = float("inf")
+
+
+@dataclass(kw_only=True)
+class Member:
+    """One process and its own way to the metadata database."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    link: Proxy
+    port: int = 0
+    #: name of its network namespace, None when it lives in ours
+    namespace: str | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs (a frozen one does)."""
+        return self.process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, if it is still there."""
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+
+
+@dataclass(kw_only=True)
+class Fleet:
+    """All members, dead ones included, by name."""
+
+    place: Place
+    lease_s: float
+    concurrency: int = 12
+    mutant: str = ""
+    #: how many invented migrations newer processes know
+    newer: int = 0
+    workers: list[Member] = field(default_factory=list)
+    apis: list[Member] = field(default_factory=list)
+    hurts: list[Hurt] = field(default_factory=list)
+    _count: int = 0
+
+    async def worker(self) -> Member:
+        """Start one more worker."""
+        self._count += 1
+        member = await self._start(f"worker{self._count}", "worker", "--concurrency", str(self.concurrency))
+        self.workers.append(member)
+        return member
+
+    async def api(self) -> Member:
+        """Start one more API process."""
+        self._count += 1
+        port = _free_port()
+        member = await self._start(f"api{self._count}", "api", "--port", str(port))
+        member.port = port
+        self.apis.append(member)
+        return member
+
+    def alive(self) -> list[Member]:
+        """The workers that run."""
+        return [worker for worker in self.workers if worker.is_alive]
+
+    def hurt(self, who: str, kind: str, *, until: float = float("inf")) -> Hurt:
+        """Note that something begins to be done to a process."""
+        hurt = Hurt(who=who, kind=kind, since=time.time(), until=until)
+        self.hurts.append(hurt)
+        return hurt
+
+    def kill(self, member: Member) -> None:
+        """End it as a power cut would."""
+        self.hurt(member.name, "kill")
+        member.send(signal.SIGKILL)
+        member.process.wait()
+
+    async def stop(self, member: Member) -> bool:
+        """Ask a member to end; False when it did not in time."""
+        self.hurt(member.name, "stop")
+        member.send(signal.SIGTERM)
+        try:
+            await asyncio.to_thread(member.process.wait, DRAIN_S)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End everything, by force."""
+        for member in (*self.workers, *self.apis):
+            member.send(signal.SIGCONT)
+            member.send(signal.SIGKILL)
+            member.process.wait()
+            await member.link.close()
+
+    def log(self, member: Member) -> str:
+        """What a member wrote to its log."""
+        path = self.place.folder / "logs" / f"{member.name}.log"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def said(self, member: Member) -> str:
+        """What a member printed."""
+        return self._output(member.name).read_text("utf-8", "replace")
+
+    def _output(self, name: str) -> Path:
+        return self.place.folder / f"{name}.out"
+
+    async def _start(self, name: str, *arguments: str) -> Member:
+        direct = self.place.direct
+        link = Proxy((direct.host, direct.port))
+        await link.open()
+        environment = {
+            **self.place.environment,
+            "APP_NAME": name,
+            "PG_DSN_APP": self.place.dsn_through(link.host, link.port),
+            "CHAOS_LEASE": str(self.lease_s),
+            "CHAOS_MUTANT": self.mutant,
+            "CHAOS_NEWER": str(self.newer),
+        }
+        with self._output(name).open("wb") as out:
+            process = subprocess.Popen(  # noqa: ASYNC220 (a fork is all there is to wait for)
+                [sys.executable, "-m", "chaos.member", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=environment,
+                cwd=self.place.folder,
+                start_new_session=True,
+            )
+        return Member(name=name, process=process, link=link)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,41 @@
+"""How long runs of a killed worker waited for another."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from chaos.checker import Checker
+
+
+def takeovers(checker: Checker) -> list[float]:
+    """Seconds from kill -9 of a worker to the next claim of each run it held, with no other fault near."""
+    found = []
+    for kill in [hurt for hurt in checker.hurts if hurt.kind == "kill"]:
+        others = [
+            hurt
+            for hurt in checker.hurts
+            if (hurt.who == "*" or hurt.kind == "backend")
+            and hurt.since < kill.since + 6
+            and hurt.until > kill.since - 2
+        ]
+        if others:
+            continue
+        at = datetime.fromtimestamp(kill.since, UTC)
+        for (run_id, token), claim in checker.holders.items():
+            if claim.writer != kill.who or claim.at > at:
+                continue
+            ends = [
+                c
+                for c in checker.by_run[run_id]
+                if c.old_token == token and c.old_status == "running" and c.status != "running"
+            ]
+            if not ends or ends[0].at <= at or ends[0].status != "queued":
+                continue
+            again = [
+                c
+                for c in checker.by_run[run_id]
+                if c.status == "running" and c.old_status == "queued" and c.token > token
+            ]
+            if again:
+                found.append((again[0].at - at).total_seconds())
+    return sorted(found)
