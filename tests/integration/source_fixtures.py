@@ -9,7 +9,7 @@ import psycopg
 from postgres_fixtures import SourceDatabase
 
 from pgsched.adapters.source.sources import PsycopgSources
-from pgsched.application.ports.execution import SourceAddress, Statement
+from pgsched.application.ports.execution import Keep, SourceAddress, Statement
 from pgsched.domain.results import OnLimit
 
 
@@ -67,9 +67,15 @@ async def run(sources: PsycopgSources, source: SourceDatabase, sql: str, **chang
     return await run_at(sources, address_of(source), statement(sql, **changes))
 
 
-async def run_at(sources: PsycopgSources, address: SourceAddress, wanted: Statement) -> Outcome:
+async def keep_any(_connections: int, _for_s: float) -> None:
+    """Let every connection be kept."""
+
+
+async def run_at(
+    sources: PsycopgSources, address: SourceAddress, wanted: Statement, *, keep: Keep | None = keep_any
+) -> Outcome:
     """Run a statement at an address and collect its document."""
-    async with sources.execute(address, wanted) as stream:
+    async with sources.execute(address, wanted, keep=keep) as stream:
         batches = [batch async for batch in stream]
         text = b'{"schema":%b,"data":[%b]}' % (
             stream.table_schema(),

@@ -53,11 +53,11 @@ class SourceDuringAnOutage(ScriptedSource):
     asked = 0
 
     @asynccontextmanager
-    async def execute(self, address, statement):
+    async def execute(self, address, statement, *, keep=None):
         self.asked += 1
         if self.asked == 1:
             raise DatabaseUnavailable("the metadata database cannot serve now: restarting")
-        async with super().execute(address, statement) as stream:
+        async with super().execute(address, statement, keep=keep) as stream:
             yield stream
 
 
@@ -72,7 +72,7 @@ async def claimed(world: InMemory, queue: MemoryRunQueue):
 
 def run_job_on(world: InMemory, queue: MemoryRunQueue, source: ScriptedSource | None = None) -> RunJob:
     container = world.container
-    return RunJob(queue, container.vault(), container.guard(), source or world.source)
+    return RunJob(queue, container.vault(), container.guard(), source or world.source, container.kept())
 
 
 async def test_lease_is_distrusted_while_its_renewal_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,16 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from postgres_fixtures import fresh_source
 from source_fixtures import address_of, run, run_at, statement
 
+from pgsched.adapters.source.pool import KEPT_S
 from pgsched.adapters.source.sources import PsycopgSources
-from pgsched.domain.errors import QueryFailed, SourceRefused
+from pgsched.domain.errors import DatabaseUnavailable, QueryFailed, SourceRefused
 
 PID = "select pg_backend_pid() pid"
 
@@ -69,6 +71,60 @@ async def test_kept_connections_expire_and_close(source_db):
     await sources.close()
     await asyncio.sleep(0.2)
     assert source_db.execute(count) == [(0,)]
+
+
+async def test_a_connection_that_nobody_could_note_is_closed(sources, source_db):
+    async def nobody(connections, for_s):
+        raise DatabaseUnavailable("the metadata database is away")
+
+    for keep in (nobody, None):
+        first, second = [
+            (await run_at(sources, address_of(source_db), statement(PID), keep=keep)).data for _ in range(2)
+        ]
+        assert first != second
+
+
+async def test_what_is_open_is_noted_when_it_grows_and_taken_back_at_the_end(source_db):
+    sources, notes = PsycopgSources(), []
+
+    async def keep(connections, for_s):
+        notes.append(connections)
+        assert for_s > KEPT_S
+
+    async def some(count):
+        slow = statement("select pg_sleep(0.2)::text s")
+        await asyncio.gather(*(run_at(sources, address_of(source_db), slow, keep=keep) for _ in range(count)))
+
+    await some(1)
+    await some(1)
+    assert notes == [1]
+    await some(3)
+    assert max(notes) == 3
+    await some(3)
+    assert max(notes) == 3
+    await sources.close()
+    assert notes[-1] == 0
+
+
+async def test_no_more_connections_are_open_than_runs_at_once(source_db, pg_server):
+    with fresh_source(pg_server) as other:
+        sources = PsycopgSources(most=2)
+        for source_id, source in enumerate((source_db, source_db, other, other), 1):
+            await run_at(sources, replace(address_of(source), source_id=source_id), statement(PID))
+        count = "select count(*) from pg_stat_activity where usename = 'reader'"
+        await asyncio.sleep(0.2)
+        assert source_db.execute(count) == [(2,)]
+        assert other.execute(count + " and datname = current_database()") == [(2,)]
+        await sources.close()
+
+
+async def test_a_source_that_was_changed_gives_up_what_was_kept_for_it(sources, source_db):
+    address = replace(address_of(source_db), source_id=7)
+    await run_at(sources, address, statement(PID))
+    await run_at(sources, replace(address, host="localhost"), statement(PID))
+    await asyncio.sleep(0.2)
+    count = "select count(*) from pg_stat_activity where usename = 'reader' and datname = current_database()"
+    assert source_db.execute(count) == [(1,)]
 
 
 HOSTILE_PROGRAM = """

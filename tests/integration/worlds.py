@@ -17,6 +17,7 @@ from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
 from pgsched.adapters.memory.clock import START
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
+from pgsched.adapters.memory.kept import MemoryKeptConnections
 from pgsched.adapters.memory.runs import MemoryRunQueue
 from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
@@ -30,6 +31,7 @@ from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.figures import PostgresFigures
 from pgsched.adapters.postgres.health import PostgresHealth
 from pgsched.adapters.postgres.jobs import PostgresJobs
+from pgsched.adapters.postgres.kept import PostgresKeptConnections
 from pgsched.adapters.postgres.retention import PostgresRetention
 from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
@@ -37,7 +39,14 @@ from pgsched.adapters.postgres.tally import PostgresRunTally
 from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
 from pgsched.application.ports.audit import Audit, Transactions
-from pgsched.application.ports.queue import Attendance, Claim, Planned, RunQueue, Workers
+from pgsched.application.ports.queue import (
+    Attendance,
+    Claim,
+    KeptConnections,
+    Planned,
+    RunQueue,
+    Workers,
+)
 from pgsched.application.ports.repositories import Accounts, Jobs, Sources
 from pgsched.application.ports.timing import Clock
 from pgsched.application.ports.upkeep import FiguresView, Retention, RunTally
@@ -75,6 +84,7 @@ class World:
     audit: Audit
     queue: RunQueue
     workers: Workers
+    kept: KeptConnections
     clock: Clock
     query_view: QueryView
     run_view: RunView
@@ -171,6 +181,7 @@ def memory_world() -> World:
         audit=MemoryAudit(store),
         queue=MemoryRunQueue(store),
         workers=MemoryWorkers(store),
+        kept=MemoryKeptConnections(store),
         clock=store.clock,
         query_view=MemoryQueryView(store),
         run_view=MemoryRunView(store),
@@ -249,6 +260,7 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             audit=PostgresAudit(database),
             queue=PostgresRunQueue(database),
             workers=PostgresWorkers(database),
+            kept=PostgresKeptConnections(database),
             clock=PostgresClock(database),
             query_view=PostgresQueryView(database),
             run_view=PostgresRunView(database),

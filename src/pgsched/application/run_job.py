@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pgsched.application.ports.execution import QuerySource, SqlGuard, Statement
-from pgsched.application.ports.queue import Claim, RunQueue
+from pgsched.application.ports.queue import Claim, KeptConnections, RunQueue
 from pgsched.application.ports.secrets import PasswordVault
 from pgsched.application.remembered import Passwords, Verdicts
 from pgsched.application.sources import address_of
@@ -28,12 +28,18 @@ class RunJob:
     """Takes a claim to its outcome."""
 
     def __init__(
-        self, queue: RunQueue, vault: PasswordVault, guard: SqlGuard, at_source: QuerySource
+        self,
+        queue: RunQueue,
+        vault: PasswordVault,
+        guard: SqlGuard,
+        at_source: QuerySource,
+        kept: KeptConnections,
     ) -> None:
         self._queue = queue
         self._passwords = Passwords(vault)
         self._verdicts = Verdicts(guard)
         self._at_source = at_source
+        self._kept = kept
 
     async def __call__(self, claim: Claim) -> Run:
         """Run the claim and record what came of it; a failure is an outcome, not an error.
@@ -84,9 +90,12 @@ class RunJob:
         async def stage(seq: int, rows: bytes) -> None:
             await _through_outages(lambda: self._queue.stage(claim.hold, seq, rows))
 
+        async def keep(connections: int, for_s: float) -> None:
+            await self._kept.note(claim.worker_id, source.id, connections, for_s=for_s)
+
         async with (
             Staging(stage) as staging,
-            self._at_source.execute(address_of(source, password), statement) as stream,
+            self._at_source.execute(address_of(source, password), statement, keep=keep) as stream,
         ):
             async for batch in stream:
                 held.append(batch.data)

@@ -101,4 +101,5 @@ def address_of(source: DataSource, password: str | None) -> SourceAddress:
         password=password,
         sslmode=source.sslmode,
         sslrootcert=source.sslrootcert,
+        source_id=source.id,
     )

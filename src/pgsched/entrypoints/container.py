@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pgsched.application.keys import RotateKeys
     from pgsched.application.ports.audit import Audit, Transactions
     from pgsched.application.ports.execution import QuerySource, SqlGuard
-    from pgsched.application.ports.queue import RunQueue, WorkerInfo, Workers
+    from pgsched.application.ports.queue import KeptConnections, RunQueue, WorkerInfo, Workers
     from pgsched.application.ports.repositories import Accounts, Jobs, Sources
     from pgsched.application.ports.secrets import KeyRings, PasswordHasher, PasswordVault
     from pgsched.application.ports.timing import Alarms, Clock
@@ -110,6 +110,12 @@ def _queue(database: Database) -> RunQueue:
     from pgsched.adapters.postgres.runs import PostgresRunQueue
 
     return PostgresRunQueue(database)
+
+
+def _kept(database: Database) -> KeptConnections:
+    from pgsched.adapters.postgres.kept import PostgresKeptConnections
+
+    return PostgresKeptConnections(database)
 
 
 def _workers(database: Database) -> Workers:
@@ -239,10 +245,10 @@ def _guard() -> SqlGuard:
     return PostgresGrammarGuard()
 
 
-def _at_source(database: Database, closers: list[Close]) -> QuerySource:
+def _at_source(database: Database, closers: list[Close], concurrency: int) -> QuerySource:
     from pgsched.adapters.source.sources import PsycopgSources
 
-    at_source = PsycopgSources(metadata_identity=database.identity)
+    at_source = PsycopgSources(metadata_identity=database.identity, most=concurrency)
     closers.append(at_source.close)
     return at_source
 
@@ -296,6 +302,7 @@ class Container(containers.DeclarativeContainer):
     audit = providers.Singleton(_audit, database)
     queue = providers.Singleton(_queue, database)
     workers = providers.Singleton(_workers, database)
+    kept = providers.Singleton(_kept, database)
     clock = providers.Singleton(_clock, database)
     query_view = providers.Singleton(_query_view, database)
     run_view = providers.Singleton(_run_view, database)
@@ -308,7 +315,7 @@ class Container(containers.DeclarativeContainer):
     key_rings = providers.Singleton(_key_rings, settings)
     hasher = providers.Singleton(_hasher, settings)
     guard = providers.Singleton(_guard)
-    at_source = providers.Singleton(_at_source, database, closers)
+    at_source = providers.Singleton(_at_source, database, closers, concurrency)
     alarms = providers.Singleton(_alarms)
 
     add_source: providers.Factory[AddSource] = providers.Factory(
@@ -327,7 +334,7 @@ class Container(containers.DeclarativeContainer):
         _use_case("jobs", "AddJob"), jobs, sources, guard, clock
     )
     run_job: providers.Factory[RunJob] = providers.Factory(
-        _use_case("run_job", "RunJob"), queue, vault, guard, at_source
+        _use_case("run_job", "RunJob"), queue, vault, guard, at_source, kept
     )
     worker: providers.Factory[Worker] = providers.Factory(
         _use_case("work", "Worker"),

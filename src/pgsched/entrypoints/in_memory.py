@@ -14,6 +14,7 @@ from pgsched.adapters.memory.database import NoDatabase
 from pgsched.adapters.memory.guard import FirstWordGuard
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
+from pgsched.adapters.memory.kept import MemoryKeptConnections
 from pgsched.adapters.memory.runs import MemoryRunQueue
 from pgsched.adapters.memory.secrets import MemoryKeyRings, OpenVault, PlainHasher
 from pgsched.adapters.memory.source import ScriptedSource
@@ -53,6 +54,7 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "audit": MemoryAudit(store),
         "queue": MemoryRunQueue(store),
         "workers": MemoryWorkers(store),
+        "kept": MemoryKeptConnections(store),
         "clock": clock,
         "query_view": MemoryQueryView(store),
         "run_view": MemoryRunView(store),

@@ -197,3 +197,43 @@ async def test_renewing_nothing_is_fine(world: World) -> None:
 async def test_unknown_run_has_no_status(world: World, run_id: int) -> None:
     with pytest.raises(NotFound):
         await world.queue.status_of(run_id)
+
+
+async def test_what_other_workers_keep_open_takes_places(world: World) -> None:
+    source = await world.source(max_concurrency=3)
+    for _ in range(4):
+        await world.queue.request((await world.job(data_source_id=source.id)).id)
+    await world.kept.note(WORKER + 1, source.id, 2, for_s=60)
+    assert len(await world.queue.claim(WORKER, limit=9)) == 1
+    assert await world.queue.claim(WORKER, limit=9) == []
+    # its own places are free to whoever keeps them
+    assert len(await world.queue.claim(WORKER + 1, limit=9)) == 2
+    assert await world.queue.claim(WORKER + 1, limit=9) == []
+
+
+async def test_places_kept_are_not_counted_beside_the_runs_that_use_them(world: World) -> None:
+    source = await world.source(max_concurrency=2)
+    first, second = [await world.job(data_source_id=source.id) for _ in range(2)]
+    await world.running(first, worker_id=WORKER + 1)
+    await world.kept.note(WORKER + 1, source.id, 1, for_s=60)
+    await world.queue.request(second.id)
+    assert len(await world.queue.claim(WORKER, limit=9)) == 1
+
+
+async def test_places_come_free_when_taken_back_or_expired(world: World) -> None:
+    source = await world.source(max_concurrency=1)
+    jobs = [await world.job(data_source_id=source.id) for _ in range(2)]
+    await world.queue.request(jobs[0].id)
+    await world.kept.note(WORKER + 1, source.id, 1, for_s=60)
+    await world.kept.note(WORKER + 1, source.id, 0, for_s=60)
+    claim = await world.claim()
+    await world.kept.note(WORKER + 1, source.id, 1, for_s=60)
+    await world.queue.succeed(claim.hold, success())
+    await world.queue.request(jobs[1].id)
+    assert await world.queue.claim(WORKER, limit=9) == []
+    await world.advance(60)
+    assert len(await world.queue.claim(WORKER, limit=9)) == 1
+
+
+async def test_places_at_a_source_that_is_gone_are_passed_over(world: World) -> None:
+    await world.kept.note(WORKER, 4711, 1, for_s=60)

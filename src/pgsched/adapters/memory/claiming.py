@@ -8,8 +8,8 @@ from pgsched.adapters.memory.store import MemoryStore, RunRecord
 from pgsched.domain.runs import MAX_PARALLEL, RunStatus
 
 
-def ready_runs(store: MemoryStore, now: datetime, limit: int) -> list[RunRecord]:
-    """Return at most ``limit`` runs that may start, those that have been ready longest first."""
+def ready_runs(store: MemoryStore, worker_id: int, now: datetime, limit: int) -> list[RunRecord]:
+    """Return at most ``limit`` runs that a worker may start, those that have been ready longest first."""
     in_line = [record for record in store.runs.values() if _waits(record, now)]
     in_line.sort(key=_place_in_line)
     free = {source.id: source.max_concurrency for source in store.sources.values()}
@@ -19,6 +19,9 @@ def ready_runs(store: MemoryStore, now: datetime, limit: int) -> list[RunRecord]
         if record.run.status is RunStatus.RUNNING:
             free[record.source_id] -= 1
             before[record.run.query_id] = before.get(record.run.query_id, 0) + 1
+    for (keeper, source_id), (connections, until) in store.kept.items():
+        if keeper != worker_id and until > now and source_id in free:
+            free[source_id] -= max(0, connections - _running(store, keeper, source_id))
     chosen: list[RunRecord] = []
     for record in in_line:
         query_id = record.run.query_id
@@ -28,6 +31,14 @@ def ready_runs(store: MemoryStore, now: datetime, limit: int) -> list[RunRecord]
             free[record.source_id] -= 1
             chosen.append(record)
     return chosen[:limit]
+
+
+def _running(store: MemoryStore, worker_id: int, source_id: int) -> int:
+    return sum(
+        record.run.status is RunStatus.RUNNING
+        and (record.worker_id, record.source_id) == (worker_id, source_id)
+        for record in store.runs.values()
+    )
 
 
 def _waits(record: RunRecord, now: datetime) -> bool:

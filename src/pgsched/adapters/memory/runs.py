@@ -74,7 +74,7 @@ class MemoryRunQueue:
             late = record.deadline_at is not None and record.deadline_at <= now
             if late and record.run.status is RunStatus.QUEUED:
                 planned.skip(record, now, SkipReason.DEADLINE, _TOO_LATE)
-        claims = [self._take(record, worker_id) for record in ready_runs(self._store, now, limit)]
+        claims = [self._take(record, worker_id) for record in ready_runs(self._store, worker_id, now, limit)]
         return sorted(claims, key=lambda claim: (claim.scheduled_at, claim.hold.run_id))
 
     async def renew(self, worker_id: int, holds: Sequence[Hold]) -> Renewal:  # noqa: ARG002 (tokens prove more)
@@ -151,12 +151,17 @@ class MemoryRunQueue:
     async def reap(self) -> Sequence[Run]:
         """Rescue the runs whose lease has expired or whose worker is gone."""
         now = self._store.clock.read()
-        return [
-            self._rescue(record)
+        lost = [
+            record
             for record in self._store.runs.values()
             if record.lease_until is not None
             and (record.lease_until <= now or record.worker_id in self._store.departed)
         ]
+        gone = self._store.departed | {record.worker_id for record in lost}
+        for key, (_, until) in list(self._store.kept.items()):
+            if until <= now or key[0] in gone:
+                del self._store.kept[key]
+        return [self._rescue(record) for record in lost]
 
     async def request(self, query_id: int, trigger: Trigger = Trigger.MANUAL) -> Run:
         """Queue a run now, whatever the schedule."""
@@ -226,6 +231,7 @@ class MemoryRunQueue:
             scheduled_at=run.scheduled_at,
             attempt=run.attempt,
             trigger=run.trigger,
+            worker_id=worker_id,
         )
 
     def _held_by(self, hold: Hold) -> RunRecord | None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from pgsched.application.ports.execution import RowBatch, SourceAddress, SourceReport, Statement
+from pgsched.application.ports.execution import Keep, RowBatch, SourceAddress, SourceReport, Statement
 from pgsched.domain.errors import (
     IsMetadata,
     LimitExceeded,
@@ -21,6 +21,8 @@ from pgsched.domain.errors import (
 from pgsched.domain.results import PANDAS_VERSION, OnLimit
 
 Row = Mapping[str, object]
+#: seconds for which a connection would be kept
+KEPT_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +61,10 @@ class ScriptedSource:
         self.running = 0
 
     @asynccontextmanager
-    async def execute(self, address: SourceAddress, statement: Statement) -> AsyncIterator[ScriptedStream]:
-        """Run one statement of the script."""
+    async def execute(
+        self, address: SourceAddress, statement: Statement, *, keep: Keep | None = None
+    ) -> AsyncIterator[ScriptedStream]:
+        """Run one statement of the script; a connection that is kept is noted, though there is none."""
         self.executed.append((address, statement))
         self._connect(address, allow_metadata=statement.allow_metadata)
         answer = self.answers.get(statement.sql)
@@ -77,6 +81,8 @@ class ScriptedSource:
                 if not deadline.expired():
                     raise
                 raise QueryTimeout(f"gave no result within {statement.timeout_ms} ms") from None
+            if keep is not None:
+                await keep(1, KEPT_S)
         finally:
             self.running -= 1
 

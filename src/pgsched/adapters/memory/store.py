@@ -112,6 +112,8 @@ class MemoryStore:
         self.grants: dict[int, list[Grant]] = {}
         #: by query and first instant
         self.gaps: dict[tuple[int, datetime], Gap] = {}
+        #: connections that may be open, and until when (UTC), by worker and source
+        self.kept: dict[tuple[int, int], tuple[int, datetime]] = {}
         #: workers that are there, and what wakes each
         self.present: dict[int, asyncio.Event] = {}
         #: what each worker said of itself when it came, and with its last sign of life

@@ -85,7 +85,7 @@ class PostgresRunQueue:
         try:
             async with self._database.pipeline() as pipeline:
                 pipeline.send(sql.SKIP_LATE, {"why": _WHY[SkipReason.DEADLINE]})
-                pipeline.send(sql.LOCK_SOURCES)
+                pipeline.send(sql.LOCK_SOURCES, {"worker_id": worker_id})
                 claimed = pipeline.send(sql.CLAIM, {"limit": limit, "worker_id": worker_id})
         except UniqueViolation:
             # The no-overlap index has the last word when a query moved between sources meanwhile.
@@ -98,6 +98,7 @@ class PostgresRunQueue:
                 scheduled_at=row["scheduled_at"],
                 attempt=row["attempt"],
                 trigger=Trigger(row["trigger"]),
+                worker_id=worker_id,
             )
             for row in claimed.rows
         ]

@@ -113,6 +113,15 @@ update query_run r set status = 'skipped', error_code = 'deadline', run_finished
     error_message = %(why)s, error_public = %(why)s
 from late where r.id = late.id"""
 
+# Places at a source that are taken: its runs, and what other workers keep open there beyond theirs.
+_TAKEN: Final = f"""((select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
+        + coalesce((
+            select sum(greatest(k.connections - (
+                select count(*) from query_run o
+                where o.status = 'running' and o.data_source_id = s.id and o.worker_id = k.worker_id), 0))
+            from source_kept k
+            where k.data_source_id = s.id and k.worker_id <> %(worker_id)s and k.until_at > {NOW}), 0))"""
+
 # The lock makes the count of a source's runs true until the claim commits; the count itself must be read by
 # the next statement, with a snapshot taken after the lock. A setting of the transaction tells it what is
 # locked, so that the two go out together.
@@ -122,8 +131,7 @@ with locked as materialized (
     where exists (
             select from query_run q
             where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= {NOW})
-      and s.max_concurrency > (
-            select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
+      and s.max_concurrency > {_TAKEN}
     order by s.id
     for no key update)
 select set_config('pgsched.sources', array_agg(id)::text, true) from locked"""
@@ -134,8 +142,7 @@ _LOCKED: Final = "nullif(current_setting('pgsched.sources', true), '')::bigint[]
 # at once: one, or a few under overlap_policy allow.
 CLAIM: Final = f"""
 with source as (
-    select s.id, s.max_concurrency
-        - (select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id) as free
+    select s.id, s.max_concurrency - {_TAKEN} as free
     from data_source s where s.id = any({_LOCKED})),
 ready as (
     select q.id, q.ready_at
@@ -261,7 +268,8 @@ select id from r"""
 REAP: Final = f"""
 with holder as materialized (
     select w.id from worker w
-    where w.session_lock and w.id in (select worker_id from query_run where status = 'running')),
+    where w.session_lock and w.id in (
+        select worker_id from query_run where status = 'running' union select worker_id from source_kept)),
 gone as materialized (
     select id from holder
     where pg_postmaster_start_time() < clock_timestamp() - interval '5 seconds'
@@ -287,6 +295,11 @@ r as (
         from query_run o where o.id = lost.id) fate
     where r.id = lost.id
     returning r.*),
+left_open as (
+    delete from source_kept k
+    where k.until_at <= clock_timestamp() or k.worker_id in (select id from gone)
+       or k.worker_id in (select o.worker_id from query_run o
+                          where o.status = 'running' and o.lease_until <= clock_timestamp())),
 swept as (delete from query_run_chunk c using r where c.run_id = r.id)
 select {RUN_COLUMNS} from r"""
 

@@ -90,6 +90,15 @@ query_job = Table(
     _column("updated_at", _AT),
 )
 
+source_kept = Table(
+    "source_kept",
+    metadata,
+    _column("worker_id", Integer(), key=True),
+    _column("data_source_id", BigInteger(), key=True),
+    _column("connections", Integer()),
+    _column("until_at", _AT),
+)
+
 user_account = Table(
     "user_account",
     metadata,

@@ -14,7 +14,7 @@ from pgsched.adapters.source.faults import lost, query_fault
 from pgsched.adapters.source.inspection import report
 from pgsched.adapters.source.pool import KEPT_S, KeptSessions
 from pgsched.adapters.source.session import Command, CommandFailed, Session
-from pgsched.application.ports.execution import ResultStream, SourceAddress, SourceReport, Statement
+from pgsched.application.ports.execution import Keep, ResultStream, SourceAddress, SourceReport, Statement
 from pgsched.domain.errors import InvalidInput, IsMetadata, PgschedError, SourceUnreachable
 
 #: microseconds since 1970 when the metadata server started, as digits, and the name of its database
@@ -38,27 +38,36 @@ class PsycopgSources:
         *,
         metadata_identity: Callable[[], Awaitable[MetadataIdentity]] | None = None,
         kept_s: float = KEPT_S,
+        most: int | None = None,
     ) -> None:
         """Open nothing yet.
 
         ``metadata_identity`` says which server and database is pgsched's own; it is asked for each new
         connection. Without it pgsched's tables alone give the metadata database away. ``kept_s`` is how
-        many seconds an idle connection is kept for the next run.
+        many seconds an idle connection is kept for the next run, ``most`` how many runs this process has at
+        once: no more connections are open in all than that.
         """
         self._metadata_identity = metadata_identity
-        self._kept = KeptSessions(kept_s=kept_s)
+        self._kept = KeptSessions(kept_s=kept_s, most=most)
         self._root = RootCertificates()
 
     @contextlib.asynccontextmanager
-    async def execute(self, address: SourceAddress, statement: Statement) -> AsyncIterator[ResultStream]:
+    async def execute(
+        self, address: SourceAddress, statement: Statement, *, keep: Keep | None = None
+    ) -> AsyncIterator[ResultStream]:
         """Run one statement, fenced; see the port for what is promised and raised."""
         session, stream = await self._start(address, statement)
         try:
             yield stream
+            # before the run ends, which frees its place at the source
+            is_noted = keep is not None and await self._kept.note(address, keep)
         except BaseException:
-            await session.abandon()
+            await self._abandon(address, session)
             raise
-        self._kept.settle(address, session, stream.settle)
+        if is_noted:
+            self._kept.settle(address, session, stream.settle)
+        else:
+            await self._abandon(address, session)
 
     async def inspect(self, address: SourceAddress, *, allow_metadata: bool = False) -> SourceReport:
         """Look a source over; what fails is in the report."""
@@ -100,7 +109,7 @@ class PsycopgSources:
         while True:
             session = await self._kept.take(address)
             if session is None:
-                session = Session(await connect(address, self._root))
+                session = await self._open(address)
             try:
                 if session.is_metadata is None:
                     await self._look(session)
@@ -110,17 +119,31 @@ class PsycopgSources:
                 await stream.open()
             except TypesUnknown:
                 # the statement has other columns since it ran here; a new connection asks about them
-                await session.abandon()
+                await self._abandon(address, session)
             except SourceUnreachable:
-                await session.abandon()
+                await self._abandon(address, session)
                 # the server may have closed a kept connection at this very moment: that is no fault
                 if not session.is_kept:
                     raise
             except BaseException:
-                await session.abandon()
+                await self._abandon(address, session)
                 raise
             else:
                 return session, stream
+
+    async def _open(self, address: SourceAddress) -> Session:
+        self._kept.opened(address)
+        try:
+            return Session(await connect(address, self._root))
+        except BaseException:
+            self._kept.closed(address)
+            raise
+
+    async def _abandon(self, address: SourceAddress, session: Session) -> None:
+        try:
+            await session.abandon()
+        finally:
+            self._kept.closed(address)
 
     async def _look(self, session: Session) -> None:
         """Find out whether a new connection leads to pgsched's own metadata database."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from pgsched.domain.results import OnLimit
 from pgsched.domain.sql_guard import Verdict
+
+#: tells others how many connections to a source may stay open from here, and for how many seconds
+Keep: TypeAlias = Callable[[int, float], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +33,8 @@ class SourceAddress:
     sslmode: str = "prefer"
     #: PEM of the root certificate, None for the system's
     sslrootcert: str | None = None
+    #: which source this is, 0 when it is none yet; connections are counted by it
+    source_id: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,11 +111,13 @@ class QuerySource(Protocol):
     """Runs statements at sources, fenced."""
 
     def execute(
-        self, address: SourceAddress, statement: Statement
+        self, address: SourceAddress, statement: Statement, *, keep: Keep | None = None
     ) -> AbstractAsyncContextManager[ResultStream]:
         """Run one statement read-only and hand out its rows.
 
-        Cancelling the task cancels the statement at the source and closes the connection.
+        Cancelling the task cancels the statement at the source and closes the connection. After a clean end
+        the connection is kept for the next run at the same address when ``keep`` could tell so; without
+        ``keep`` it is closed.
 
         Raises:
             SourceUnreachable: no connection, or it broke.

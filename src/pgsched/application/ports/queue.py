@@ -45,6 +45,8 @@ class Claim:
     attempt: int
     #: who asked
     trigger: Trigger
+    #: who took it
+    worker_id: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +89,8 @@ class RunQueue(Protocol):
         """Take up to ``limit`` runs that are ready, oldest first: attempt + 1, a lease, a new token.
 
         A query never has two runs at once unless its policy is ``allow``, a source never more than its
-        ``max_concurrency``, over all workers. Runs past their deadline are skipped on the way.
+        ``max_concurrency``, over all workers, what others keep open there (``KeptConnections``) included.
+        Runs past their deadline are skipped on the way.
         """
         ...
 
@@ -146,7 +149,7 @@ class RunQueue(Protocol):
         """Rescue the runs whose lease has expired or whose worker's connection is gone.
 
         One conditional UPDATE: back to queued, or an error ``worker_lost`` when lost twice; a run that was
-        asked to cancel is cancelled.
+        asked to cancel is cancelled. What lost workers kept open at sources counts no more.
         """
         ...
 
@@ -172,6 +175,22 @@ class RunQueue(Protocol):
 
         Raises:
             NotFound: there is no such run.
+        """
+        ...
+
+
+@runtime_checkable
+class KeptConnections(Protocol):
+    """What each worker has open at a source, so that claims of the others leave it its place."""
+
+    async def note(self, worker_id: int, source_id: int, connections: int, *, for_s: float) -> None:
+        """Say that a worker may have so many connections open at a source for so long, idle ones included.
+
+        To be said before the run ends whose connection is kept, so that the source never has more than its
+        ``max_concurrency`` over all workers; 0 takes it back. A source that is gone is passed over.
+
+        Raises:
+            DatabaseFault: it could not be noted; nothing may be kept then.
         """
         ...
 
