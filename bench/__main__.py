@@ -1,7 +1,7 @@
 """Print pgsched's speeds beside the plain way, measured in the same run: ``python -m bench``.
 
 Starts a throw-away Postgres of its own, with fsync off: the figures are about computing, not about the disk.
-Ratios hold from machine to machine better than figures do. Takes about a minute.
+Ratios hold from machine to machine better than figures do. Takes about three minutes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from bench import due_to_stored, latest, stage
+from bench import due_to_stored, latest, stage, throughput
 
 
 def main() -> None:
@@ -17,6 +17,8 @@ def main() -> None:
     with stage.throwaway() as where:
         print(f"{os.cpu_count()} cores, Postgres {where.postgres}, loopback, fsync off\n")
         due_to_stored.report(where)
+        print()
+        asyncio.run(throughput.report(where))
         print()
         asyncio.run(latest.report(where))
 

@@ -27,10 +27,10 @@ async def report(where: Stage) -> None:
     where.measure("pgsched_way", SQL, QUERY)
     api_port, bare_port = _free_port(), _free_port()
     url = f"http://127.0.0.1:{api_port}/api/queries/{QUERY}/runs/latest"
-    async with _process(where, "pgsched", "api", "--port", api_port):
+    async with process(where, "pgsched", "api", "--port", api_port):
         body, etag = await _answer(url)
         (where.folder / "body").write_bytes(body)
-        async with _process(where, "bench.bare", bare_port, where.folder / "body"):
+        async with process(where, "bench.bare", bare_port, where.folder / "body"):
             bare_url = f"http://127.0.0.1:{bare_port}/"
             await _answer(bare_url)
             cases = {
@@ -51,7 +51,7 @@ async def report(where: Stage) -> None:
 
 
 @asynccontextmanager
-async def _process(where: Stage, module: str, *arguments: object) -> AsyncIterator[None]:
+async def process(where: Stage, module: str, *arguments: object) -> AsyncIterator[None]:
     """Run a server for the time of the block; what it says is shown when the block fails."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *map(str, arguments)),

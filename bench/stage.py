@@ -35,6 +35,8 @@ class Stage:
     environment: Mapping[str, str]
     #: the server's version
     postgres: str
+    #: folder of the server's programs
+    programs: Path
 
     def measure(self, module: str, *arguments: object) -> dict[str, Any]:
         """Run a module of this package in a process of its own and return the JSON it prints last."""
@@ -100,4 +102,9 @@ async def _furnish(cluster: Any, folder: Path) -> Stage:
             host=admin.host, port=admin.port, dbname="bench", user=READER, password=password
         ),
     }
-    return Stage(folder=folder, environment=environment, postgres=str(version).split(" ")[0])
+    return Stage(
+        folder=folder,
+        environment=environment,
+        postgres=str(version).split(" ")[0],
+        programs=cluster.programs.bindir,
+    )
