@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from pathlib import Path
 
 import httpx
 import psycopg
+from dependency_injector import providers
 from postgres_fixtures import Database
 
+from pgsched import config
+from pgsched.entrypoints.api import services_of
+from pgsched.entrypoints.container import Container
 from pgsched.entrypoints.http import server
 from pgsched.entrypoints.http.app import ApiServices, create_app
 from pgsched.entrypoints.loop import run_on_fast_loop
@@ -111,29 +116,31 @@ class Rows:
         return int(row[0])
 
 
-def services_over(conninfo: str, **changes: object) -> ApiServices:
-    """The services over a database; nothing is connected before the application opens."""
-    from pgsched.adapters.postgres.database import Database as Pool
-    from pgsched.adapters.postgres.figures import PostgresFigures
-    from pgsched.adapters.postgres.health import PostgresHealth
-    from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
+#: the pepper of every server and every account in tests
+PEPPER = base64.b64encode(bytes(range(32))).decode()
 
-    pool = Pool(conninfo, application_name="pgsched-test", max_size=4)
-    values = {
-        "query_view": PostgresQueryView(pool),
-        "run_view": PostgresRunView(pool),
-        "health_view": PostgresHealth(pool),
-        "figures_view": PostgresFigures(pool),
-        "public_read": True,
-        "cors_allowed_origins": ("*",),
-        "allowed_hosts": None,
-        "trust_proxy": True,
-        "trusted_proxies": (ip_network("127.0.0.0/8"),),
-        "version": "0.1.0",
-        "open": pool.open,
-        "close": pool.close,
-    }
-    return ApiServices(**{**values, **changes})
+
+def container_over(conninfo: str, **variables: str) -> Container:
+    """The production container over a database; ``variables`` are settings by their names."""
+    environment = {"PG_DSN_APP": conninfo, "ARGON2_SECRET_KEY_B64": PEPPER, "PGSCHED_HOME": "/nonexistent"}
+    settings = config.load({**environment, **variables}, Path("/nonexistent"))
+    return Container(
+        settings=providers.Object(settings),
+        service=providers.Object("test"),
+        pool_size=providers.Object(4),
+    )
+
+
+def services_over(conninfo: str, **changes: object) -> ApiServices:
+    """The services over a database; nothing is connected before the application opens.
+
+    Capital letters in ``changes`` name settings, small ones what the application is given.
+    """
+    variables = {name: str(changes.pop(name)) for name in list(changes) if name.isupper()}
+    container = container_over(conninfo, **variables)
+    pool = container.database()
+    given = {"allowed_hosts": None, "open": pool.open, "close": pool.close, **changes}
+    return replace(services_of(container, "127.0.0.1"), **given)
 
 
 @contextmanager

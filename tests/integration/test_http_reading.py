@@ -104,7 +104,7 @@ def test_what_may_not_be_seen_is_not_found(api: httpx.Client, rows: Rows, visibi
 
 def test_public_queries_need_a_login_when_public_read_is_off(database: Database, rows: Rows) -> None:
     run = rows.run(rows.query("orders"))
-    with api_over(database, public_read=False) as api:
+    with api_over(database, PUBLIC_READ=0) as api:
         assert api.get("/api/queries").json()["items"] == []
         assert problem(api.get(f"/api/runs/{run}")) == (404, "not_found")
         assert api.get("/").status_code == 200

@@ -12,6 +12,12 @@ from itertools import count
 from factories import job_spec, new_source, success
 from postgres_fixtures import Database as PostgresFixture
 
+from pgsched.adapters.memory.access import (
+    MemoryCredentials,
+    MemoryLoginFailures,
+    MemorySessions,
+    MemoryTokens,
+)
 from pgsched.adapters.memory.accounts import MemoryAccounts
 from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
 from pgsched.adapters.memory.clock import START
@@ -32,12 +38,16 @@ from pgsched.adapters.postgres.figures import PostgresFigures
 from pgsched.adapters.postgres.health import PostgresHealth
 from pgsched.adapters.postgres.jobs import PostgresJobs
 from pgsched.adapters.postgres.kept import PostgresKeptConnections
+from pgsched.adapters.postgres.login_failures import PostgresLoginFailures
 from pgsched.adapters.postgres.retention import PostgresRetention
 from pgsched.adapters.postgres.runs import PostgresRunQueue
+from pgsched.adapters.postgres.sessions import PostgresCredentials, PostgresSessions
 from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.adapters.postgres.tally import PostgresRunTally
+from pgsched.adapters.postgres.tokens import PostgresTokens
 from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
+from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
 from pgsched.application.ports.audit import Audit, Transactions
 from pgsched.application.ports.queue import (
     Attendance,
@@ -82,6 +92,10 @@ class World:
     accounts: Accounts
     transactions: Transactions
     audit: Audit
+    credentials: Credentials
+    sessions: Sessions
+    tokens: Tokens
+    login_failures: LoginFailures
     queue: RunQueue
     workers: Workers
     kept: KeptConnections
@@ -179,6 +193,10 @@ def memory_world() -> World:
         accounts=MemoryAccounts(store),
         transactions=MemoryTransactions(store),
         audit=MemoryAudit(store),
+        credentials=MemoryCredentials(store),
+        sessions=MemorySessions(store),
+        tokens=MemoryTokens(store),
+        login_failures=MemoryLoginFailures(store),
         queue=MemoryRunQueue(store),
         workers=MemoryWorkers(store),
         kept=MemoryKeptConnections(store),
@@ -258,6 +276,10 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             accounts=PostgresAccounts(database),
             transactions=database,
             audit=PostgresAudit(database),
+            credentials=PostgresCredentials(database),
+            sessions=PostgresSessions(database),
+            tokens=PostgresTokens(database),
+            login_failures=PostgresLoginFailures(database),
             queue=PostgresRunQueue(database),
             workers=PostgresWorkers(database),
             kept=PostgresKeptConnections(database),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from pgsched.domain.errors import FieldFault, InvalidInput, LastAdmin
-from pgsched.domain.names import text_fault
+from pgsched.domain.names import line_fault
 
 #: role that may do everything
 ADMIN = "admin"
@@ -87,6 +87,43 @@ class NewAccount:
             raise InvalidInput.of(*found)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountChange:
+    """What is to become of an account; None leaves as it is. ``checked_roles`` checks the roles."""
+
+    #: address to log in with
+    email: str | None = None
+    #: name to show
+    name: str | None = None
+    #: all roles from now on
+    roles: tuple[str, ...] | None = None
+    #: whether they may log in
+    is_active: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be an account.
+
+        Raises:
+            InvalidInput: with a fault for each bad field.
+        """
+        found = [
+            None if self.email is None else email_fault(self.email),
+            None if self.name is None else account_name_fault(self.name),
+        ]
+        if faults := [fault for fault in found if fault]:
+            raise InvalidInput.of(*faults)
+
+    def of(self, before: Account) -> Account:
+        """Return the account as it is to be; roles in the order of their names, as they come from stores."""
+        return replace(
+            before,
+            email=before.email if self.email is None else self.email,
+            name=before.name if self.name is None else self.name,
+            roles=before.roles if self.roles is None else tuple(sorted(self.roles)),
+            is_active=before.is_active if self.is_active is None else self.is_active,
+        )
+
+
 def right_of(roles: Iterable[str]) -> Right:
     """Say what roles allow; a role of one's own allows what a viewer may."""
     held = set(roles)
@@ -130,11 +167,7 @@ def email_fault(email: str, field: str = "email") -> FieldFault | None:
 
 def account_name_fault(name: str, field: str = "name") -> FieldFault | None:
     """Say why a text cannot be an account's name, or None when it can: one line, 1 to 200 characters."""
-    fault = text_fault(field, name, NAME_LONGEST, shortest=1)
-    if fault is None and (name != name.strip() or not name.isprintable()):
-        message = "must be one line of visible characters, without blanks around it"
-        return FieldFault(field=field, message=message)
-    return fault
+    return line_fault(field, name, NAME_LONGEST)
 
 
 def password_fault(password: str, field: str = "password") -> FieldFault | None:

@@ -10,7 +10,11 @@
     ├── SettingFault                  bad_setting       (variable)
     ├── NotFound                      not_found         (noun, key)
     ├── NotAuthenticated              not_authenticated
+    │   └── InvalidCredentials        invalid_credentials
     ├── Forbidden                     forbidden
+    │   └── WrongPassword             wrong_password
+    ├── TooManyRequests               too_many_requests (retry_after_s)
+    ├── Stale                         precondition_failed
     ├── Conflict                      conflict
     │   ├── NameTaken                 name_taken
     │   ├── EmailTaken                email_taken
@@ -137,10 +141,45 @@ class NotAuthenticated(PgschedError):
     code = "not_authenticated"
 
 
+class InvalidCredentials(NotAuthenticated):
+    """The login is refused; whether for the address, the password or the account is not told."""
+
+    code = "invalid_credentials"
+
+    def __init__(self) -> None:
+        super().__init__("the e-mail address or the password is wrong, or the account is not active")
+
+
 class Forbidden(PgschedError):
     """The caller is known and may not do this."""
 
     code = "forbidden"
+
+
+class WrongPassword(Forbidden):
+    """The current password that was given is not the account's."""
+
+    code = "wrong_password"
+
+
+class TooManyRequests(PgschedError):
+    """Too much at once, or too many failures: the same may work later."""
+
+    code = "too_many_requests"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(f"{detail}; try again in {retry_after_s} s")
+        #: whole seconds
+        self.retry_after_s = retry_after_s
+
+
+class Stale(PgschedError):
+    """The thing has changed since the caller read it, who asked for it to be unchanged."""
+
+    code = "precondition_failed"
+
+    def __init__(self, noun: str) -> None:
+        super().__init__(f"the {noun} has changed since it was read; read it again and decide anew")
 
 
 class Conflict(PgschedError):

@@ -52,3 +52,12 @@ def text_fault(
     if found[0] >= "\ud800":
         return FieldFault(field=field, message="holds half a surrogate pair, which is not a character")
     return FieldFault(field=field, message=f"holds the control character U+{ord(found[0]):04X}")
+
+
+def line_fault(field: str, value: str, longest: int) -> FieldFault | None:
+    """Say why a text cannot be what people call something: one visible line without blanks around it."""
+    fault = text_fault(field, value, longest, shortest=1)
+    if fault is None and (value != value.strip() or not value.isprintable()):
+        message = "must be one line of visible characters, without blanks around it"
+        return FieldFault(field=field, message=message)
+    return fault

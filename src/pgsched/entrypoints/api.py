@@ -9,17 +9,15 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from pgsched import __version__
 from pgsched.domain.errors import DatabaseFault, SchemaMismatch
 from pgsched.entrypoints.container import Container, container_for, opened, pepper_of
 from pgsched.entrypoints.http.app import ApiServices, create_app
+from pgsched.entrypoints.http.callers import HeaderAuthenticator
+from pgsched.entrypoints.http.identity import Identity
 from pgsched.entrypoints.http.server import listen, run, url_of
 from pgsched.entrypoints.signals import stop_on_signals
-
-if TYPE_CHECKING:
-    from litestar import Litestar
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +49,9 @@ async def serve(*, host: str, port: int, processes: int) -> None:
     async with opened(container):
         looking = asyncio.create_task(_tell_if_waiting(container))
         try:
-            await run(_app(container, host), sock, stop=stop, ready=None if shared else _tell)
+            await run(
+                create_app(services_of(container, host)), sock, stop=stop, ready=None if shared else _tell
+            )
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -93,22 +93,43 @@ async def _serve_by_children(sock: socket.socket, processes: int, stop: asyncio.
         await run_until(stop, children)
 
 
-def _app(container: Container, host: str) -> Litestar:
+def services_of(container: Container, host: str) -> ApiServices:
+    """Return what the HTTP application needs, for a server that listens on ``host``."""
     settings = container.settings()
-    return create_app(
-        ApiServices(
-            query_view=container.query_view(),
-            run_view=container.run_view(),
-            health_view=container.health_view(),
-            figures_view=container.figures_view(),
-            meter=container.meter(),
-            public_read=settings.public_read,
-            cors_allowed_origins=settings.cors_allowed_origins,
-            allowed_hosts=settings.allowed_hosts or _hosts_answered(host),
-            trust_proxy=settings.trust_proxy,
-            trusted_proxies=settings.trusted_proxies,
-            version=__version__,
-        )
+    return ApiServices(
+        query_view=container.query_view(),
+        run_view=container.run_view(),
+        health_view=container.health_view(),
+        figures_view=container.figures_view(),
+        meter=container.meter(),
+        authenticate=HeaderAuthenticator(container.authenticate()),
+        identity=_identity(container),
+        cors_allowed_origins=settings.cors_allowed_origins,
+        allowed_hosts=settings.allowed_hosts or _hosts_answered(host),
+        trust_proxy=settings.trust_proxy,
+        trusted_proxies=settings.trusted_proxies,
+        version=__version__,
+    )
+
+
+def _identity(container: Container) -> Identity:
+    settings = container.settings()
+    return Identity(
+        clock=container.clock(),
+        accounts=container.accounts(),
+        sessions=container.sessions(),
+        tokens=container.tokens(),
+        audit=container.audit(),
+        log_in=container.log_in(),
+        end_session=container.end_session(),
+        add_account=container.add_account(),
+        change_account=container.change_account(),
+        delete_account=container.delete_account(),
+        set_password=container.set_password(),
+        add_token=container.add_token(),
+        delete_token=container.delete_token(),
+        allowed_roles=settings.allowed_roles,
+        session_max_s=settings.session_max_hours * 3600,
     )
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,14 @@ from pgsched.domain.errors import SettingFault
 
 if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
-    from pgsched.application.accounts import AddAccount
+    from pgsched.application.accounts import AddAccount, ChangeAccount, DeleteAccount, SetPassword
+    from pgsched.application.authentication import Authenticate
+    from pgsched.application.hashing import BoundedHashing
     from pgsched.application.housekeeping import Housekeeping
     from pgsched.application.jobs import AddJob
     from pgsched.application.keys import RotateKeys
+    from pgsched.application.login import CheckPassword, EndSession, LogIn
+    from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
     from pgsched.application.ports.audit import Audit, Transactions
     from pgsched.application.ports.execution import QuerySource, SqlGuard
     from pgsched.application.ports.queue import KeptConnections, RunQueue, WorkerInfo, Workers
@@ -36,8 +41,10 @@ if TYPE_CHECKING:
     from pgsched.application.ports.views import HealthView, QueryView, RunView
     from pgsched.application.run_job import RunJob
     from pgsched.application.sources import AddSource, InspectSource
+    from pgsched.application.tokens import AddToken, DeleteToken
     from pgsched.application.work import Worker
     from pgsched.domain.retention import Limits
+    from pgsched.domain.sessions import SessionRules
     from pgsched.entrypoints.http.metrics import Meter
 
 #: closes something that was opened on first use
@@ -98,6 +105,44 @@ def _accounts(database: Database) -> Accounts:
 
 def _transactions(database: Database) -> Transactions:
     return database
+
+
+def _credentials(database: Database) -> Credentials:
+    from pgsched.adapters.postgres.sessions import PostgresCredentials
+
+    return PostgresCredentials(database)
+
+
+def _sessions(database: Database) -> Sessions:
+    from pgsched.adapters.postgres.sessions import PostgresSessions
+
+    return PostgresSessions(database)
+
+
+def _tokens(database: Database) -> Tokens:
+    from pgsched.adapters.postgres.tokens import PostgresTokens
+
+    return PostgresTokens(database)
+
+
+def _login_failures(database: Database) -> LoginFailures:
+    from pgsched.adapters.postgres.login_failures import PostgresLoginFailures
+
+    return PostgresLoginFailures(database)
+
+
+def _session_rules(settings: Settings) -> SessionRules:
+    from pgsched.domain.sessions import SessionRules
+
+    return SessionRules(
+        ttl=timedelta(hours=settings.session_ttl_hours),
+        extend_within=timedelta(minutes=settings.session_extend_on_use_min),
+        longest=timedelta(hours=settings.session_max_hours),
+    )
+
+
+def _public_read(settings: Settings) -> bool:
+    return settings.public_read
 
 
 def _audit(database: Database) -> Audit:
@@ -300,6 +345,11 @@ class Container(containers.DeclarativeContainer):
     accounts = providers.Singleton(_accounts, database)
     transactions = providers.Singleton(_transactions, database)
     audit = providers.Singleton(_audit, database)
+    credentials = providers.Singleton(_credentials, database)
+    sessions = providers.Singleton(_sessions, database)
+    tokens = providers.Singleton(_tokens, database)
+    login_failures = providers.Singleton(_login_failures, database)
+    session_rules = providers.Singleton(_session_rules, settings)
     queue = providers.Singleton(_queue, database)
     workers = providers.Singleton(_workers, database)
     kept = providers.Singleton(_kept, database)
@@ -327,8 +377,52 @@ class Container(containers.DeclarativeContainer):
     rotate_keys: providers.Factory[RotateKeys] = providers.Factory(
         _use_case("keys", "RotateKeys"), sources, vault, key_rings
     )
+    #: one for the process: it bounds how many passwords are hashed at once
+    hashing: providers.Provider[BoundedHashing] = providers.Singleton(
+        _use_case("hashing", "BoundedHashing"), hasher
+    )
+    authenticate: providers.Provider[Authenticate] = providers.Singleton(
+        _use_case("authentication", "Authenticate"),
+        credentials,
+        sessions,
+        tokens,
+        session_rules,
+        public_read=providers.Callable(_public_read, settings),
+    )
+    check_password: providers.Provider[CheckPassword] = providers.Singleton(
+        _use_case("login", "CheckPassword"), accounts, login_failures, hashing
+    )
+    log_in: providers.Factory[LogIn] = providers.Factory(
+        _use_case("login", "LogIn"),
+        check_password,
+        hashing,
+        accounts,
+        sessions,
+        transactions,
+        audit,
+        clock,
+        session_rules,
+    )
+    end_session: providers.Factory[EndSession] = providers.Factory(
+        _use_case("login", "EndSession"), sessions, transactions, audit
+    )
     add_account: providers.Factory[AddAccount] = providers.Factory(
-        _use_case("accounts", "AddAccount"), accounts, hasher, transactions, audit
+        _use_case("accounts", "AddAccount"), accounts, hashing, transactions, audit
+    )
+    change_account: providers.Factory[ChangeAccount] = providers.Factory(
+        _use_case("accounts", "ChangeAccount"), accounts, sessions, tokens, transactions, audit
+    )
+    delete_account: providers.Factory[DeleteAccount] = providers.Factory(
+        _use_case("accounts", "DeleteAccount"), accounts, transactions, audit
+    )
+    set_password: providers.Factory[SetPassword] = providers.Factory(
+        _use_case("accounts", "SetPassword"), accounts, sessions, check_password, hashing, transactions, audit
+    )
+    add_token: providers.Factory[AddToken] = providers.Factory(
+        _use_case("tokens", "AddToken"), tokens, accounts, query_view, transactions, audit, clock
+    )
+    delete_token: providers.Factory[DeleteToken] = providers.Factory(
+        _use_case("tokens", "DeleteToken"), tokens, transactions, audit
     )
     add_job: providers.Factory[AddJob] = providers.Factory(
         _use_case("jobs", "AddJob"), jobs, sources, guard, clock

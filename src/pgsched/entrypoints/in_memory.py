@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from dependency_injector import providers
 
+from pgsched.adapters.memory.access import (
+    MemoryCredentials,
+    MemoryLoginFailures,
+    MemorySessions,
+    MemoryTokens,
+)
 from pgsched.adapters.memory.accounts import MemoryAccounts
 from pgsched.adapters.memory.alarms import MemoryAlarms
 from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
@@ -52,6 +58,10 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "accounts": MemoryAccounts(store),
         "transactions": MemoryTransactions(store),
         "audit": MemoryAudit(store),
+        "credentials": MemoryCredentials(store),
+        "sessions": MemorySessions(store),
+        "tokens": MemoryTokens(store),
+        "login_failures": MemoryLoginFailures(store),
         "queue": MemoryRunQueue(store),
         "workers": MemoryWorkers(store),
         "kept": MemoryKeptConnections(store),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,7 +19,9 @@ from pgsched.domain.audit import AuditEvent
 from pgsched.domain.jobs import Job
 from pgsched.domain.planning import Gap
 from pgsched.domain.runs import TRANSITIONS, Run, RunStatus
+from pgsched.domain.sessions import Session
 from pgsched.domain.sources import DataSource
+from pgsched.domain.tokens import ApiToken
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,7 +96,20 @@ class RunRecord:
 
 
 #: what ``MemoryStore.snapshot`` holds
-_PEOPLES = frozenset({"sources", "jobs", "accounts", "password_hashes", "grants", "events"})
+_PEOPLES = frozenset(
+    {
+        "sources",
+        "jobs",
+        "accounts",
+        "password_hashes",
+        "sessions",
+        "tokens",
+        "token_ids",
+        "login_failures",
+        "grants",
+        "events",
+    }
+)
 
 
 class MemoryStore:
@@ -106,6 +122,13 @@ class MemoryStore:
         self.accounts: dict[int, Account] = {}
         #: by account
         self.password_hashes: dict[int, str] = {}
+        #: by the sid's hash
+        self.sessions: dict[str, Session] = {}
+        self.tokens: dict[int, ApiToken] = {}
+        #: by the token's hash
+        self.token_ids: dict[str, int] = {}
+        #: (address tried, network, when)
+        self.login_failures: list[tuple[str, str | None, datetime]] = []
         self.events: dict[int, AuditEvent] = {}
         self.runs: dict[int, RunRecord] = {}
         #: by query
@@ -145,6 +168,18 @@ class MemoryStore:
         """Put back what a snapshot held."""
         for name, value in before.items():
             setattr(self, name, value)
+
+    def remove_tokens(self, gone: Iterable[int]) -> None:
+        """Delete tokens and their grants."""
+        ids = set(gone)
+        self.tokens = {key: token for key, token in self.tokens.items() if key not in ids}
+        self.token_ids = {hash_: key for hash_, key in self.token_ids.items() if key not in ids}
+        self.remove_grants(lambda grant: grant.token_id in ids)
+
+    def remove_grants(self, is_gone: Callable[[Grant], bool]) -> None:
+        """Delete the grants that a condition is true of."""
+        for query_id, grants in self.grants.items():
+            self.grants[query_id] = [grant for grant in grants if not is_gone(grant)]
 
     def hint(self) -> None:
         """Wake every worker that is there."""

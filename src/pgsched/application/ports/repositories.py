@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -95,6 +95,15 @@ class Jobs(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountWithPassword:
+    """An account and what its password is checked against."""
+
+    account: Account
+    #: PHC string
+    password_hash: str = field(repr=False)
+
+
 @runtime_checkable
 class Accounts(Protocol):
     """The accounts and their roles."""
@@ -107,8 +116,57 @@ class Accounts(Protocol):
         """
         ...
 
+    async def get(self, key: str | int) -> Account:
+        """Return the account of this address (str, letter case aside) or id (int).
+
+        Raises:
+            NotFound: there is none.
+        """
+        ...
+
+    async def with_password(self, key: str | int) -> AccountWithPassword:
+        """Return the same and its password's hash.
+
+        Raises:
+            NotFound: there is none.
+        """
+        ...
+
     async def all(self) -> Sequence[Account]:
         """Return every account, by id."""
+        ...
+
+    async def page(self, *, limit: int, offset: int) -> tuple[Sequence[Account], int]:
+        """Return some accounts by id, and how many there are."""
+        ...
+
+    async def replace(self, account: Account) -> Account:
+        """Put address, name, roles and activity anew, as given; ``updated_at`` becomes now.
+
+        Raises:
+            NotFound: there is no such account.
+            EmailTaken: another account has the address, letter case aside.
+        """
+        ...
+
+    async def set_password(
+        self, account_id: int, password_hash: str, *, instead_of: str | None = None
+    ) -> None:
+        """Put the password's hash anew; with ``instead_of`` only while that is the one, and untold.
+
+        ``updated_at`` becomes now, but stays with ``instead_of``: the password is the same.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+        ...
+
+    async def remove(self, account_id: int) -> None:
+        """Delete an account with its sessions, tokens and grants.
+
+        Raises:
+            NotFound: there is none.
+        """
         ...
 
     async def count_admins(self) -> int:

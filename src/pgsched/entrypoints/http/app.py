@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
 
-from pgsched.entrypoints.http import bodies, description, front, health, metrics, problems, queries, runs
-from pgsched.entrypoints.http.callers import NobodyKnown
+from pgsched.entrypoints.http import (
+    audit,
+    auth,
+    bodies,
+    description,
+    front,
+    health,
+    metrics,
+    problems,
+    queries,
+    runs,
+    tokens,
+    users,
+)
 from pgsched.entrypoints.http.edge import Edge
 from pgsched.entrypoints.http.metrics import Meter, NotCounting
 from pgsched.entrypoints.http.origins import OriginPolicy
@@ -20,6 +32,8 @@ from pgsched.entrypoints.http.peers import PeerPolicy
 if TYPE_CHECKING:
     from pgsched.application.ports.upkeep import FiguresView
     from pgsched.application.ports.views import HealthView, QueryView, RunView
+    from pgsched.entrypoints.http.callers import Authenticator
+    from pgsched.entrypoints.http.identity import Identity
 
 
 async def _nothing() -> None:
@@ -38,8 +52,10 @@ class ApiServices:
     health_view: HealthView
     #: what /metrics tells of the database
     figures_view: FiguresView
-    #: whether ``public`` queries are readable without a login
-    public_read: bool
+    #: who asks
+    authenticate: Authenticator
+    #: accounts, sessions, tokens and the audit trail
+    identity: Identity
     #: origins as browsers send them, or ``*``
     cors_allowed_origins: tuple[str, ...]
     #: Host names answered, in small letters, IPv6 without brackets, ``*`` for any; None for any
@@ -68,6 +84,10 @@ def create_app(services: ApiServices) -> Litestar:
             *runs.routes(services.run_view),
             *health.routes(services.health_view),
             *metrics.routes(services.figures_view, services.meter),
+            *auth.routes(services.identity),
+            *users.routes(services.identity),
+            *tokens.routes(services.identity),
+            *audit.routes(services.identity),
         ],
         request_max_body_size=bodies.MOST_BYTES,
         exception_handlers={Exception: problems.handler},
@@ -85,8 +105,8 @@ def create_app(services: ApiServices) -> Litestar:
         app.asgi_handler,
         origins=OriginPolicy.of(services.cors_allowed_origins),
         peers=PeerPolicy(proxies=proxies, hosts=hosts),
-        authenticate=NobodyKnown(public_read=services.public_read),
         meter=services.meter,
+        authenticate=services.authenticate,
     )
     return app
 
@@ -99,7 +119,8 @@ def openapi_document(version: str) -> dict[str, Any]:
         run_view=nothing,
         health_view=nothing,
         figures_view=nothing,
-        public_read=True,
+        authenticate=nothing,
+        identity=nothing,
         cors_allowed_origins=("*",),
         allowed_hosts=None,
         trust_proxy=False,

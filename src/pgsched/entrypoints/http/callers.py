@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from pgsched.domain.audience import anonymous
+from pgsched.domain.audit import Actor
 from pgsched.domain.callers import Caller
-from pgsched.domain.errors import NotAuthenticated
 
 if TYPE_CHECKING:
     from litestar import Request
 
+    from pgsched.application.authentication import Authenticate
     from pgsched.entrypoints.http.peers import Peer
 
 #: where the edge puts the caller in the scope of a request
 CALLER = "pgsched.caller"
+#: where it puts the request's id
+REQUEST_ID = "pgsched.request_id"
+#: where it puts, on writes, whether another site's page sent it
+FOREIGN = "pgsched.foreign"
+
+#: the session's cookie
+COOKIE = "sid"
+_SID = re.compile(rb"(?:^|;)[ \t]*sid=([^;]*)")
 
 
 class Authenticator(Protocol):
@@ -30,17 +39,39 @@ class Authenticator(Protocol):
         ...
 
 
-class NobodyKnown:
-    """Knows nobody: every caller is anonymous, every token invalid."""
+class HeaderAuthenticator:
+    """Asks what ``Authorization: Bearer`` or, without it, the cookie shows."""
 
-    def __init__(self, *, public_read: bool) -> None:
-        self._caller = Caller(audience=anonymous(public_read=public_read))
+    def __init__(self, authenticate: Authenticate) -> None:
+        self._authenticate = authenticate
 
     async def __call__(self, headers: Mapping[bytes, bytes], peer: Peer) -> Caller:  # noqa: ARG002 (the port's)
-        """Return the one caller there is."""
-        if headers.get(b"authorization", b"")[:7].lower() == b"bearer ":
-            raise NotAuthenticated("the token is not valid")
-        return self._caller
+        """Return the caller; an Authorization of another scheme is a proxy's affair, not ours."""
+        scheme, _, shown = headers.get(b"authorization", b"").strip().partition(b" ")
+        if scheme.lower() == b"bearer":
+            return await self._authenticate.by_token(shown.strip().decode("latin-1"))
+        if b"cookie" in headers:
+            sids = {value.strip(b' \t"') for value in _SID.findall(headers[b"cookie"])}
+            # Two of them come from somebody who planted one: neither is taken.
+            if len(sids) == 1:
+                return await self._authenticate.by_sid(sids.pop().decode("latin-1"))
+        return self._authenticate.nobody()
+
+
+def actor_of(request: Request[Any, Any, Any]) -> Actor:
+    """Return who asks, for the audit trail."""
+    account = caller_of(request).account
+    return Actor(
+        name="anonymous" if account is None else account.email,
+        id=None if account is None else account.id,
+        ip=request.client.host if request.client else None,
+        request_id=cast("dict[str, Any]", request.scope)[REQUEST_ID],
+    )
+
+
+def is_foreign(request: Request[Any, Any, Any]) -> bool:
+    """Whether another site's page sent a write."""
+    return bool(cast("dict[str, Any]", request.scope)[FOREIGN])
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

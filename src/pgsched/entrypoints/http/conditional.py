@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from pgsched.application.ports.views import StoredRun
 from pgsched.domain.audience import Audience
@@ -12,6 +14,7 @@ from pgsched.entrypoints.http.formats import Format
 #: changes when the bytes of an answer would for another reason than its run
 _WRITTEN = "1"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -32,3 +35,19 @@ def entity_tag(stored: StoredRun, format_: Format, audience: Audience) -> str | 
 def is_known(tag: str, if_none_match: str) -> bool:
     """Whether an If-None-Match header names the tag; compares weakly (RFC 9110 §13.1.2)."""
     return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
+
+
+def version_tag(thing_id: int, updated_at: datetime) -> str:
+    """Return the strong tag of something that people change: another with every change."""
+    return f'"{thing_id:x}-{(updated_at - _EPOCH) // timedelta(microseconds=1):x}"'
+
+
+def is_current(if_match: str | None, thing_id: int) -> Callable[[datetime], bool]:
+    """Return what tells by ``updated_at`` whether an If-Match header lets a change through.
+
+    Compares strongly (RFC 9110 §13.1.1): a weak tag never matches. Without the header the last write wins.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return lambda _: True
+    known = {tag.strip() for tag in if_match.split(",")}
+    return lambda updated_at: version_tag(thing_id, updated_at) in known

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import msgspec
 from litestar.enums import MediaType
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
@@ -17,10 +18,12 @@ from litestar.openapi.spec import (
     Components,
     OpenAPI,
     OpenAPIFormat,
+    OpenAPIMediaType,
     OpenAPIType,
     Operation,
     Parameter,
     Reference,
+    RequestBody,
     Schema,
 )
 from litestar.params import Parameter as Described
@@ -35,13 +38,21 @@ if TYPE_CHECKING:
     from litestar.router import Router
 
 Qid = Annotated[str, Described(description="The query's id or name.")]
+Uid = Annotated[str, Described(description="The account's id.")]
+TokenId = Annotated[str, Described(description="The token's id.")]
+SessionId = Annotated[str, Described(description="The session's id, as the list has it.")]
 RunId = Annotated[str, Described(description="The run's id.")]
 
 #: shapes that are only ever answered: every property is there
-_WHOLE = ("Run", "RunWithResult", "RunList", "QueryCard", "QueryList", "TableDocument", "Ready", "Alive")
+_WHOLE = (
+    *("Run", "RunWithResult", "RunList", "QueryCard", "QueryList", "TableDocument", "Ready", "Alive"),
+    *("Account", "UserList", "SessionShown", "SessionList"),
+    *("ApiToken", "TokenMade", "TokenList", "AuditEvent", "AuditList"),
+)
 
 _INSTANT = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME)
 _ID = Schema(type=OpenAPIType.INTEGER)
+_TEXT = Schema(type=OpenAPIType.STRING)
 _STATUSES = ["any", *(status.value for status in RunStatus)]
 
 _QUERY = {
@@ -50,8 +61,12 @@ _QUERY = {
         "Most items in the answer.",
     ),
     "offset": (Schema(type=OpenAPIType.INTEGER, minimum=0, default=0), "Items left out before the first."),
-    "start": (_INSTANT, "Only runs with scheduled_at at or after this RFC 3339 time."),
-    "end": (_INSTANT, "Only runs with scheduled_at before this RFC 3339 time."),
+    "start": (_INSTANT, "Only runs with scheduled_at, or events, at or after this RFC 3339 time."),
+    "end": (_INSTANT, "Only runs with scheduled_at, or events, before this RFC 3339 time."),
+    "actor": (_TEXT, "Only what this one did: an e-mail address, or cli:NAME."),
+    "action": (_TEXT, "Only this, as user.update."),
+    "noun": (_TEXT, "Only what was done to this kind of thing: user, session, token, source, query, …"),
+    "noun_id": (_TEXT, "Only what was done to the thing of this id."),
     "before": (_ID, "A run's id: the page of runs just older than it."),
     "after": (_ID, "A run's id: the page of runs just newer than it."),
     "status": (Schema(type=OpenAPIType.STRING, enum=_STATUSES), "Only runs of this status."),
@@ -79,8 +94,27 @@ def _header(name: str, description: str) -> Parameter:
 _IF_NONE_MATCH = _header("If-None-Match", "An ETag from before: 304 when nothing changed.")
 
 
-def operation(*names: str, tagged: bool = False) -> type[Operation]:
-    """Return the class of an operation that takes these query parameters, If-None-Match too if ``tagged``."""
+_IF_MATCH = _header(
+    "If-Match", "The ETag of what was read: 412 when it has changed since. Without it the last wins."
+)
+
+#: every shape that a body is read as, by its name in the document
+_BODIES: dict[str, type[msgspec.Struct]] = {}
+
+
+def operation(
+    *names: str,
+    tagged: bool = False,
+    matched: bool = False,
+    body: type[msgspec.Struct] | None = None,
+    body_optional: bool = False,
+) -> type[Operation]:
+    """Return the class of an operation that takes these query parameters and this body.
+
+    ``tagged`` takes If-None-Match, ``matched`` If-Match.
+    """
+    if body is not None:
+        _BODIES[body.__name__] = body
     taken = [
         Parameter(
             name=name, param_in="query", required=False, schema=_QUERY[name][0], description=_QUERY[name][1]
@@ -89,29 +123,41 @@ def operation(*names: str, tagged: bool = False) -> type[Operation]:
     ]
     if tagged:
         taken.append(_IF_NONE_MATCH)
+    if matched:
+        taken.append(_IF_MATCH)
 
     @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
             self.parameters = [*(self.parameters or []), *taken]
+            if body is not None:
+                shape = Reference(ref=f"#/components/schemas/{body.__name__}")
+                content = {MediaType.JSON.value: OpenAPIMediaType(schema=shape)}
+                self.request_body = RequestBody(content=content, required=not body_optional)
 
     return Described
 
 
 _ERRORS = {
     400: "The request is malformed (errors names the parameters at fault), or its Host is not answered.",
-    401: "The token is not valid.",
+    401: "Nobody is logged in where somebody must be, or the token is not valid.",
+    403: "The caller may not do this, or a page of another site sent it.",
     404: "There is no such thing, or the caller may not see it.",
     406: "The format is not to be had.",
+    409: "It contradicts what is stored; code says how.",
+    412: "It has changed since the ETag given in If-Match.",
+    413: "The body is larger than 1 MiB.",
+    415: "The body is not JSON.",
+    429: "Too much at once, or too many failures; Retry-After says when to try again.",
     503: "The metadata database cannot be reached; Retry-After says when to try again.",
 }
 
 
 def answers(
-    shape: type | None, description: str, *statuses: int, tagged: bool = False
+    shape: type | None, description: str, *statuses: int, tagged: bool = False, good: int = 200
 ) -> dict[int, ResponseSpec]:
     """Describe the answers of an operation: a good one, and problems of these statuses, 400 and 401."""
-    specs = {200: ResponseSpec(shape, description=description, generate_examples=False)}
+    specs = {good: ResponseSpec(shape, description=description, generate_examples=False)}
     if tagged:
         specs[304] = ResponseSpec(None, description="Not changed since the ETag given.")
     for status in sorted({400, 401, *statuses}):
@@ -155,7 +201,14 @@ def configuration(version: str, render: Callable[[Mapping[str, Any]], bytes]) ->
 def complete(app: Litestar) -> OpenAPI:
     """Finish the document of an application: what is only ever answered has all its properties."""
     document = app.openapi_schema
+    if document.components.schemas is not None:
+        _, shapes = msgspec.json.schema_components(
+            _BODIES.values(), ref_template="#/components/schemas/{name}"
+        )
+        for name, shape in shapes.items():
+            # a mapping is written as it is
+            document.components.schemas[name] = cast("Schema", {**shape, "additionalProperties": False})
     for name, schema in (document.components.schemas or {}).items():
-        if name in _WHOLE and not isinstance(schema, Reference) and schema.properties:
+        if name in _WHOLE and isinstance(schema, Schema) and schema.properties:
             schema.required = list(schema.properties)
     return document

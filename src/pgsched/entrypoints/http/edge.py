@@ -18,19 +18,24 @@ from litestar.enums import ScopeType
 
 from pgsched.domain.errors import NotAuthenticated
 from pgsched.entrypoints.http import problems
-from pgsched.entrypoints.http.callers import CALLER, Authenticator
+from pgsched.entrypoints.http.callers import CALLER, FOREIGN, REQUEST_ID, Authenticator
 from pgsched.entrypoints.http.metrics import Meter
 from pgsched.entrypoints.http.origins import Headers, OriginPolicy
 from pgsched.entrypoints.http.peers import PeerPolicy
-from pgsched.entrypoints.http.problems import Problem, problem
+from pgsched.entrypoints.http.problems import BadOrigin, Problem, problem
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+    from pgsched.domain.callers import Caller
 
 _log = logging.getLogger("pgsched.access")
 
 #: what an incoming X-Request-Id must be to be kept; anything else is replaced
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+#: methods that change nothing
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 #: on every answer
 _SECURITY: Headers = [
@@ -102,7 +107,10 @@ class Edge:
             elif method == "OPTIONS" and origin is not None and b"access-control-request-method" in headers:
                 await _send(answer, 204, self._origins.preflight(origin), b"")
             else:
-                inner[CALLER] = await self._authenticate(headers, peer)
+                inner[REQUEST_ID] = request_id.decode()
+                inner[CALLER] = caller = await self._authenticate(headers, peer)
+                inner[FOREIGN] = method not in _SAFE and self._origins.is_foreign(headers, peer)
+                _refuse_foreign(caller, foreign=inner[FOREIGN])
                 await self._app(inner, receive, answer)
         except NotAuthenticated as error:
             if status:
@@ -112,7 +120,9 @@ class Edge:
         except Exception as error:
             if status:
                 raise
-            await _refuse(answer, problems.of(error)[0])
+            told, wanted = problems.of(error)
+            kept = [(name.lower().encode(), value.encode()) for name, value in wanted.items()]
+            await _refuse(answer, told, kept)
         finally:
             seconds = time.monotonic() - started
             # templates and known methods alone: what a client makes up must not become a series of its own
@@ -135,6 +145,12 @@ class Edge:
                         "request_id": request_id.decode(),
                     },
                 )
+
+
+def _refuse_foreign(caller: Caller, *, foreign: bool) -> None:
+    """Refuse what another site's page does with the cookie of whoever looks at it."""
+    if foreign and caller.session_id is not None:
+        raise BadOrigin
 
 
 def _joined(headers: dict[bytes, bytes], scope: Scope) -> Mapping[bytes, bytes]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgsched.entrypoints.http.peers import Peer
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -14,6 +19,10 @@ _READING = b"GET, HEAD"
 _WRITING = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 #: seconds a browser may keep what a preflight said
 _MAX_AGE_S = b"600"
+
+#: scheme, host, port: all there is to an origin (RFC 6454, section 6.2)
+_ORIGIN = re.compile(r"(https?)://([^/?#@:\[\]\s]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +39,22 @@ class OriginPolicy:
         """Read the setting: origins, or ``*``."""
         named = frozenset(origin.encode() for origin in origins if origin != "*")
         return cls(anyone="*" in origins, named=named)
+
+    def is_foreign(self, headers: Mapping[bytes, bytes], peer: Peer) -> bool:
+        """Whether a write comes from a page of another site, as its browser says.
+
+        An Origin must be the one the request was sent to, or a named one; ``*`` names none, and ``null`` is
+        nobody's. Sec-Fetch-Site, which no page can set, must not speak of another origin, unless that one
+        is named. Requests with neither do not come from a page of this century's browsers.
+        """
+        origin = headers.get(b"origin")
+        if origin is not None and origin in self.named:
+            return False
+        if origin is not None:
+            sender = _origin(origin.decode("latin-1"))
+            if sender is None or sender != _own(peer):
+                return True
+        return headers.get(b"sec-fetch-site", b"none").lower() not in (b"same-origin", b"none")
 
     def headers(self, origin: bytes | None) -> Headers:
         """Return what every answer to a request from this origin carries."""
@@ -58,3 +83,16 @@ class OriginPolicy:
             (b"access-control-allow-headers", _ALLOWED_HEADERS),
             (b"access-control-max-age", _MAX_AGE_S),
         ]
+
+
+def _own(peer: Peer) -> tuple[str, str, int] | None:
+    """Return the origin that a request was sent to: by the name it was asked by, in front of all proxies."""
+    return _origin(f"{peer.scheme}://{peer.hosts[-1]}")
+
+
+def _origin(text: str) -> tuple[str, str, int] | None:
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        return None
+    scheme, host, port = match.groups()
+    return scheme, host.removesuffix("."), int(port) if port else _PORTS[scheme]

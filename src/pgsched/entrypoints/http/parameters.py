@@ -38,9 +38,18 @@ def run_key(text: str) -> int:
     Raises:
         NotFound: it cannot be one.
     """
+    return id_key("run", text)
+
+
+def id_key(noun: str, text: str) -> int:
+    """Read the id of something that has no name.
+
+    Raises:
+        NotFound: it cannot be one.
+    """
     if _is_digits(text):
-        return _id(text, "run")
-    raise NotFound("run", shown(text))
+        return _id(text, noun)
+    raise NotFound(noun, shown(text))
 
 
 def _id(text: str, noun: str) -> int:
@@ -116,6 +125,13 @@ class Faults:
         form = "an RFC 3339 time with Z or an offset, as 2026-03-29T00:00:00Z"
         self.add(field, f"must be {form}, not {shown(text) or 'empty'}")
         return None
+
+    def text(self, field: str, text: str | None) -> str | None:
+        """Read a text to compare with: visible characters, at most 300."""
+        if text is not None and (len(text) > 300 or not text.isprintable()):
+            self.add(field, "must be at most 300 visible characters")
+            return None
+        return text
 
     def status(self, text: str | None, *, default: RunStatus | None) -> RunStatus | None:
         """Read ``status``: one of the statuses, or ``any`` (None)."""

@@ -28,7 +28,9 @@ _STATUS: dict[type[PgschedError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Conflict: HTTPStatus.CONFLICT,
+    errors.Stale: HTTPStatus.PRECONDITION_FAILED,
     errors.NoPrivateKey: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QueryFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.SourceUnreachable: HTTPStatus.BAD_GATEWAY,
@@ -51,6 +53,18 @@ class FormatUnavailable(PgschedError):
     """The asked format is known and cannot be written here, or none of those accepted can."""
 
     code = "format_unavailable"
+
+
+class BadOrigin(errors.Forbidden):
+    """A page of another site sent this write with the user's cookie, or a login."""
+
+    code = "bad_origin"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "writes are taken from pages of this origin alone; name others in CORS_ALLOWED_ORIGINS, and have "
+            "a reverse proxy send X-Forwarded-Proto and X-Forwarded-Host (see TRUSTED_PROXIES)"
+        )
 
 
 class UnsupportedMediaType(PgschedError):
@@ -113,14 +127,23 @@ def of(error: Exception) -> tuple[Problem, Mapping[str, str]]:
                 # The reason can name roles and hosts: for the log, not for whoever asks.
                 _log.error("%s", error.detail, extra={"action": "http.database", "error_code": error.code})
                 detail = "the metadata database cannot serve; try again in a moment"
-            headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
-            return problem(status, error.code, detail, faults), headers
+            return problem(status, error.code, detail, faults), _headers(status, error)
     elif isinstance(error, HTTPException) and error.status_code < 500:
         code, detail = _FRAMEWORK.get(error.status_code, ("invalid_request", error.detail))
         allow = (error.headers or {}).get("allow")
         return problem(error.status_code, code, detail), {"Allow": allow} if allow else {}
     _log.error("a request failed unexpectedly", exc_info=error, extra={"action": "http.error"})
     return problem(500, "internal_error", "an internal error; the log of the server says more"), {}
+
+
+def _headers(status: HTTPStatus, error: PgschedError) -> dict[str, str]:
+    if isinstance(error, errors.TooManyRequests):
+        return {"Retry-After": str(error.retry_after_s)}
+    if status == 503:
+        return {"Retry-After": str(RETRY_AFTER_S)}
+    if status == 401:
+        return {"WWW-Authenticate": "Bearer"}  # RFC 9110, section 15.5.2: there must be a challenge
+    return {}
 
 
 class _Answer(Response[bytes]):
