@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import psutil
 from postgres_fixtures import Database, SourceDatabase
+from strict_syslog import lines_of
 
 from pgsched.adapters.crypto.keygen import generate_pair, write_pair
 
@@ -219,12 +220,15 @@ class Installation:
         return self.json("queries", "add", *flags(given), *more)
 
     def close(self) -> None:
-        """End what still runs, by force."""
+        """End what still runs, by force; every line that was logged must be strictly RFC 5424."""
         for each in self._started:
             for process in reversed(each.family()):
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             each.process.wait()
+        for path in (self.folder / "logs").glob("*.log*"):
+            for _ in lines_of(path):
+                pass
 
 
 def flags(options: dict[str, str]) -> list[str]:

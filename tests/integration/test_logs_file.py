@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import gzip
 import logging
 import os
@@ -11,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from strict_syslog import lines_of
 
 from pgsched.adapters.logs.configure import configure, unconfigure
 from pgsched.adapters.logs.log_file import LogFile
@@ -102,6 +104,53 @@ def test_log_on_a_full_disk_goes_to_stderr_and_comes_back(tmp_path: Path) -> Non
     assert [entry.rpartition("\ufeff")[2] for entry in told[1:]] == ["two"]
     kept = (tmp_path / "app.log").read_text().splitlines()
     assert [entry.rpartition("\ufeff")[2] for entry in kept] == ["one", "three"]
+
+
+def test_log_line_that_the_disk_has_half_room_for_is_taken_back(tmp_path: Path) -> None:
+    program = (
+        "import logging, pathlib, resource, sys\n"
+        "from pgsched.adapters.logs import log_file\n"
+        "from pgsched.adapters.logs.configure import configure\n"
+        "log_file._TRY_AGAIN_S = 0.0\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "configure(app_name='app', log_dir=folder)\n"
+        "logging.info('one')\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "size = (folder / 'app.log').stat().st_size\n"
+        "for more in (1, 40, 90):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (size + more, hard))\n"
+        "    logging.info('two %s', 'x' * 100)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\n"
+        "logging.info('three')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("two xxx") == 3
+    assert [line.message for line in lines_of(tmp_path / "app.log")] == ["one", "three"]
+
+
+def test_log_does_not_wait_for_a_frozen_process_that_holds_the_file(tmp_path: Path) -> None:
+    file = handler(tmp_path)
+    write(file, "one", NOON)
+    with file.path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        write(file, "two", NOON)
+        write(file, "three", NOON + timedelta(days=1))
+        write(file, "four", NOON + timedelta(days=1))
+        assert [line.message for line in lines_of(file.path)] == ["one", "two", "three", "four"]
+    file.close()
+
+
+def test_log_of_a_restored_file_is_rotated_by_the_day_of_its_lines(tmp_path: Path) -> None:
+    file = handler(tmp_path)
+    write(file, "one", NOON)
+    file.close()
+    # as cp leaves it
+    os.utime(file.path)
+    again = handler(tmp_path)
+    write(again, "two", NOON + timedelta(days=1))
+    again.close()
+    assert [line.message for line in lines_of(tmp_path / "app.log.2026-03-10")] == ["one"]
 
 
 def test_log_file_moved_away_is_followed(tmp_path: Path) -> None:

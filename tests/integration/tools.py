@@ -33,7 +33,7 @@ def folder(*names: str) -> Path:
 def environment() -> dict[str, str]:
     """An environment in which unpacked programs find their libraries."""
     libraries = [str(path) for path in (*_ROOT.glob("usr/lib/*-linux-gnu"), *_ROOT.glob("lib/*-linux-gnu"))]
-    libraries += [str(path) for path in _ROOT.glob("usr/lib/*-linux-gnu/syslog-ng")]
+    libraries += [str(path) for path in _ROOT.glob("usr/lib/syslog-ng")]
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR", "LANG")}
     return kept | {"LD_LIBRARY_PATH": os.pathsep.join(libraries)}
 

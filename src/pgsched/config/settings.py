@@ -68,6 +68,10 @@ class Settings:
     app_name: str | None
     #: folder of the log files
     log_dir: Path
+    #: ``file``, ``stdout`` or both; ``none``
+    log_to: tuple[str, ...]
+    #: syslog server that logs are forwarded to, None for none
+    log_syslog: values.SyslogAddress | None
     #: private enterprise number
     rfc_enterprise_id: int
     #: whether logs rotate at UTC midnight, else at local midnight
@@ -194,6 +198,8 @@ class _Reader:
             default_keep_days=self.maybe("DEFAULT_KEEP_DAYS", values.whole_number(1, 36500)),
             app_name=self.maybe("APP_NAME", values.app_name),
             log_dir=self.value("LOG_DIR", self.path),
+            log_to=self.value("LOG_TO", values.log_targets),
+            log_syslog=self.maybe("LOG_SYSLOG", values.syslog),
             rfc_enterprise_id=self.value("RFC_ENTERPRISE_ID", values.whole_number(0, 4294967295)),
             rotate_utc=self.value("ROTATE_UTC", values.switch),
             gzip_after_days=self.value("GZIP_AFTER_DAYS", values.whole_number(0, 36500)),

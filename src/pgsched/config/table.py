@@ -97,6 +97,16 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(variable="LOG_DIR", default="./logs", purpose="folder of the log files"),
     Setting(
+        variable="LOG_TO",
+        default="file",
+        purpose="where logs go: file (in LOG_DIR), stdout (for containers), both, or none",
+    ),
+    Setting(
+        variable="LOG_SYSLOG",
+        default=None,
+        purpose="syslog server that logs are forwarded to as well: udp://host:514, tcp://host:601, unix:///dev/log",
+    ),
+    Setting(
         variable="RFC_ENTERPRISE_ID",
         default="32473",
         purpose="private enterprise number in the structured data of RFC 5424",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
@@ -22,6 +23,8 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 
 #: ports that browsers leave out of an Origin header
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+#: IANA's ports of the transports; a socket has none
+_SYSLOG_PORTS = {"udp": 514, "tcp": 601, "unix": 0}
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
@@ -69,6 +72,47 @@ def roles(text: str) -> tuple[str, ...]:
 def redact_keys(text: str) -> tuple[str, ...]:
     """Read names of keys; letter case does not count, so they are kept small."""
     return tuple(dict.fromkeys(key.lower() for key in items(text)))
+
+
+class SyslogAddress(NamedTuple):
+    """Where a syslog server listens."""
+
+    #: ``udp``, ``tcp`` or ``unix``
+    transport: str
+    #: host name or address, or the socket's path
+    host: str
+    #: port, 0 for a socket's path
+    port: int
+
+
+def log_targets(text: str) -> tuple[str, ...]:
+    """Read where logs go: ``file``, ``stdout``, both, or ``none``."""
+    found = tuple(part.lower() for part in items(text))
+    for part in found:
+        if part not in ("file", "stdout", "none"):
+            raise ValueError(f"{shown(part)} is no place for logs; write file, stdout, both, or none")
+    if "none" in found and len(found) > 1:
+        raise ValueError("none excludes the others; write it alone")
+    return found
+
+
+def syslog(text: str) -> SyslogAddress:
+    """Read ``udp://host:514``, ``tcp://host:601`` or ``unix:///dev/log``; the ports are the defaults."""
+    fix = "write udp://host:514, tcp://host:601 or unix:///dev/log"
+    transport, separator, rest = text.partition("://")
+    if not separator or transport not in _SYSLOG_PORTS:
+        raise ValueError(f"{shown(text)} is no syslog server; {fix}")
+    if transport == "unix":
+        if not rest.startswith("/") or len(rest.encode()) > 100:
+            raise ValueError(f"{shown(rest)} is not the full path of a socket; {fix}")
+        return SyslogAddress(transport, rest, 0)
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:/?#@\[\]]+)(?::([0-9]{1,5}))?/?", rest, re.ASCII)
+    if match is None:
+        raise ValueError(f"{shown(rest)} is not host:port; {fix}")
+    port = int(match[2] or _SYSLOG_PORTS[transport])
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{port} is no port; {fix}")
+    return SyslogAddress(transport, _host(match[1]), port)
 
 
 def app_name(text: str) -> str:

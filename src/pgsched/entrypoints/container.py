@@ -476,11 +476,14 @@ def container_for(service: str, *, pool_size: int, concurrency: int = 0) -> Cont
 
 def _configure_logs(settings: Settings, service: str) -> None:
     from pgsched.adapters.logs.configure import configure
+    from pgsched.adapters.logs.forwarding import SyslogTarget
     from pgsched.entrypoints.notices import tell_on_stderr
 
     configure(
         app_name=settings.app_name_for(service),
-        log_dir=settings.log_dir,
+        log_dir=settings.log_dir if "file" in settings.log_to else None,
+        to_stdout="stdout" in settings.log_to,
+        syslog=settings.log_syslog and SyslogTarget(**settings.log_syslog._asdict()),
         enterprise_id=settings.rfc_enterprise_id,
         rotate_utc=settings.rotate_utc,
         gzip_after_days=settings.gzip_after_days,

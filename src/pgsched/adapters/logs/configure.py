@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
+from pgsched.adapters.logs.forwarding import SyslogForwarder, SyslogTarget
 from pgsched.adapters.logs.log_file import LogFile
 from pgsched.adapters.logs.redaction import Redactor
 from pgsched.adapters.logs.rfc5424 import Rfc5424Formatter
+from pgsched.adapters.logs.streams import StandardOutput
 from pgsched.adapters.logs.tidy import tidy
 
 _MARK = "_pgsched"
@@ -27,12 +28,13 @@ def configure(
     max_log_bytes: int = 4096,
     redact_keys: Iterable[str] = (),
     level: int = logging.INFO,
-    to_stderr: bool = False,
+    to_stdout: bool = False,
+    syslog: SyslogTarget | None = None,
 ) -> None:
-    """Send every record of this process to ``log_dir/<app_name>.log``, and to stderr if asked.
+    """Send every record of this process to ``log_dir/<app_name>.log``, and to stdout and a syslog if asked.
 
-    Without ``log_dir`` stderr alone is written. A folder that cannot be written does not stop the program:
-    its records go to stderr after one warning. Calling it again replaces what the last call set up.
+    Without ``log_dir`` no file is written. A folder that cannot be written does not stop the program: its
+    records go to stderr after one warning. Calling it again replaces what the last call set up.
     """
     formatter = Rfc5424Formatter(
         app_name=app_name,
@@ -55,10 +57,10 @@ def configure(
             after_rotation=after_rotation,
         )
         handlers.append(file)
-    if to_stderr or log_dir is None:
-        stream = logging.StreamHandler(sys.stderr)
-        stream.setFormatter(formatter)
-        handlers.append(stream)
+    if to_stdout:
+        handlers.append(StandardOutput(formatter))
+    if syslog is not None:
+        handlers.append(SyslogForwarder(syslog, formatter))
     root = logging.getLogger()
     unconfigure()
     for handler in handlers:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import sys
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from pgsched.adapters.logs.rfc5424 import Rfc5424Formatter
+from pgsched.adapters.logs.streams import to_stderr
 
 #: seconds between attempts to open a log file that could not be opened
 _TRY_AGAIN_S = 30.0
+#: seconds after which a rotation is tried again that somebody was in the way of
+_ROTATE_AGAIN_S = 5.0
+#: tries to lock the file, and seconds between two of them
+_LOCK_TRIES, _LOCK_PAUSE_S = 40, 0.0025
+#: where the time stands in a line: PRI, version, time
+_TIME = re.compile(rb"<[0-9]{1,3}>1 ([0-9T:.+-]{10,32}Z?) ")
 
 
 class LogFile(logging.Handler):
@@ -23,7 +31,8 @@ class LogFile(logging.Handler):
 
     While the file cannot be written, records go to stderr after one warning; it is tried again every 30 s.
     At the first record of a new day the file becomes ``<app_name>.log.YYYY-MM-DD``, named for the day of its
-    last write, and ``after_rotation`` is called in a thread.
+    first line, and ``after_rotation`` is called in a thread. Writers hold a shared lock on the file, whoever
+    rotates it an exclusive one: nobody writes to a file that was moved away.
     """
 
     def __init__(
@@ -45,6 +54,8 @@ class LogFile(logging.Handler):
         self._descriptor: int | None = None
         self._day: date | None = None
         self._closed = False
+        #: monotonic seconds before which no rotation is tried
+        self._rotate_at = 0.0
         #: records that went to stderr instead, or could not be formatted
         self.lost = 0
         self._warned = False
@@ -61,21 +72,17 @@ class LogFile(logging.Handler):
         if self._descriptor is None and monotonic() >= self._retry_at:
             self._open()
         try:
-            if self._descriptor is not None:
-                self._follow(self._day_of(record.created))
-            # _follow may have lost the file
-            if self._descriptor is not None:
-                self._write(line)
+            if self._append(line, self._day_of(record.created)):
                 return
         except OSError as error:
             self._give_up(error)
         self.lost += 1
-        _to_stderr(line)
+        to_stderr(line)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         """Tell of a record that cannot be formatted in one line; logging itself would print a traceback."""
         self.lost += 1
-        _to_stderr(f"Warning: a log record of {record.name!a} cannot be formatted\n".encode())
+        to_stderr(f"Warning: a log record of {record.name!a} cannot be formatted\n".encode())
 
     def close(self) -> None:
         """Close the file."""
@@ -87,63 +94,115 @@ class LogFile(logging.Handler):
             self.release()
         super().close()
 
+    def _append(self, line: bytes, today: date) -> bool:
+        """Write the line to the file of its day; False when there is no file to be had."""
+        # another process may rotate between opening and locking, which is seen under the lock
+        while self._descriptor is not None:
+            if self._day is not None and self._day < today and monotonic() >= self._rotate_at:
+                self._rotate(today)
+                continue
+            with self._locked(fcntl.LOCK_SH):
+                if self._still_ours():
+                    self._write(line)
+                    self._day = self._day or today
+                    return True
+            self._drop()
+            self._open()
+        return False
+
     def _write(self, line: bytes) -> None:
         assert self._descriptor is not None
         # O_APPEND: one write is one line, also beside other processes
         written = os.write(self._descriptor, line)
-        if written < len(line):
-            os.write(self._descriptor, line[written:])
+        if written == len(line):
+            return
+        end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        try:
+            if os.write(self._descriptor, line[written:]) == len(line) - written:
+                return
+            raise OSError(28, "the line was cut short")
+        except OSError:
+            self._take_back(end - written, end)
+            raise
+
+    def _take_back(self, start: int, end: int) -> None:
+        """Remove the first half of a line when the disk had no room for the second."""
+        assert self._descriptor is not None
+        with suppress(OSError), self._locked(fcntl.LOCK_EX) as locked:
+            if locked and os.fstat(self._descriptor).st_size == end:
+                os.ftruncate(self._descriptor, start)
+            else:
+                # others have written behind it: it stays, as a line of its own as far as it can be
+                os.write(self._descriptor, b"\n")
 
     def _open(self) -> None:
         if self._closed:
             return
         try:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             self._descriptor = os.open(self.path, flags, 0o640)
-            found = os.fstat(self._descriptor)
-            self._day = self._day_of(found.st_mtime) if found.st_size else None
+            self._day = self._day_of_file()
         except OSError as error:
             self._give_up(error)
         else:
             self._warned = False
 
-    def _follow(self, today: date) -> None:
-        """Rotate when the file's last line is of an earlier day; follow another process that has."""
-        assert self._descriptor is not None
-        if self._day is not None and self._day < today:
-            self._rotate(today)
-        elif not self._still_ours():
-            self._drop()
-            self._open()
-        self._day = today
-
     def _rotate(self, today: date) -> None:
-        assert self._descriptor is not None
-        # the lock is on the file itself: the folder holds log files only
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        mine = self._still_ours() and self._day_of(os.fstat(self._descriptor).st_mtime) < today
-        if mine:
-            rotated = self.path.with_name(f"{self.path.name}.{self._day}")
-            # a name that is taken (a clock set back) is left alone: the lines stay in the open file
-            if not rotated.exists() and not rotated.with_name(f"{rotated.name}.gz").exists():
-                self.path.rename(rotated)
+        """Move the file of an earlier day away, unless another process has; go on with the one of today."""
+        mine = False
+        with self._locked(fcntl.LOCK_EX) as locked:
+            if not locked:
+                self._rotate_at = monotonic() + _ROTATE_AGAIN_S
+                return
+            day = self._day_of_file()
+            if self._still_ours() and day is not None and day < today:
+                rotated = self.path.with_name(f"{self.path.name}.{day}")
+                # a name that is taken (a clock set back) is left alone: the lines stay in the open file
+                if not rotated.exists() and not rotated.with_name(f"{rotated.name}.gz").exists():
+                    self.path.rename(rotated)
+                    mine = True
+                else:
+                    self._day = today
+                    return
         self._drop()
         self._open()
         if mine:
             threading.Thread(target=self._after_rotation, args=(today,), name="log-tidy", daemon=True).start()
 
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[bool]:
+        """Lock the file, unless somebody holds it for long: a frozen process must not freeze others.
+
+        The lock is on the file itself: the folder holds log files only.
+        """
+        assert self._descriptor is not None
+        descriptor = self._descriptor
+        locked = False
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+                locked = True
+                break
+            except BlockingIOError:
+                sleep(_LOCK_PAUSE_S)
+        try:
+            yield locked
+        finally:
+            if locked:
+                with suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
     def _still_ours(self) -> bool:
         assert self._descriptor is not None
         try:
-            there = self.path.stat()
+            there = os.stat(self.path)  # noqa: PTH116 (half the cost of Path.stat, for every line)
         except FileNotFoundError:
             return False
         return os.path.samestat(there, os.fstat(self._descriptor))
 
     def _drop(self) -> None:
         if self._descriptor is not None:
-            # closing also gives back the lock
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -152,20 +211,26 @@ class LogFile(logging.Handler):
         self._retry_at = monotonic() + _TRY_AGAIN_S
         if not self._warned:
             self._warned = True
-            _to_stderr(
+            to_stderr(
                 f"Warning: cannot write the log file {self.path} ({error.strerror}); "
                 "logging to stderr until it can be written\n".encode()
             )
 
+    def _day_of_file(self) -> date | None:
+        """Return the day of the file's first line, None for an empty file; of its last write if that is none.
+
+        Not of its last write in the first place: copying and restoring a file change that.
+        """
+        assert self._descriptor is not None
+        found = os.fstat(self._descriptor)
+        if not found.st_size:
+            return None
+        match = _TIME.match(os.pread(self._descriptor, 64, 0))
+        with suppress(ValueError):
+            if match is not None:
+                return self._day_of(datetime.fromisoformat(match[1].decode()).timestamp())
+        return self._day_of(found.st_mtime)
+
     def _day_of(self, seconds: float) -> date:
         at = datetime.fromtimestamp(seconds, UTC)
         return at.date() if self._utc else at.astimezone().date()
-
-
-def _to_stderr(line: bytes) -> None:
-    try:
-        sys.stderr.buffer.write(line)
-        sys.stderr.buffer.flush()
-    except (OSError, ValueError, AttributeError):
-        # nobody is left to tell
-        return

@@ -111,12 +111,17 @@ class Rfc5424Formatter(logging.Formatter):
 
     def _parameters(self, record: logging.LogRecord) -> Iterator[tuple[str, str]]:
         yield "logger", record.name
+        # readers keep one value a name
+        taken: set[str] = set()
         for key, value in vars(record).items():
             if key in _STANDARD or key == "action" or value is None:
                 continue
             name = _NOT_IN_SD_NAME.sub("_", key)[:32]
             if name in ("", "logger", "truncated"):
                 name = f"_{name}"
+            if name in taken:
+                name = f"{name[:24]}.{len(taken)}"
+            taken.add(name)
             yield name, MASK if self._redactor.secret(key) else self._value_text(value)
 
     def _value_text(self, value: Any) -> str:
