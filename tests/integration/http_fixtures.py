@@ -39,6 +39,18 @@ DOCUMENT = {
 }
 
 
+def numbered(count: int, **more: object) -> dict:
+    """A document with so many rows."""
+    fields = [
+        {"name": "n", "type": "integer", "pgType": "integer", "pgOid": 23},
+        {"name": "t", "type": "string", "pgType": "text", "pgOid": 25},
+    ]
+    return {
+        "schema": {"fields": fields, "pandas_version": "1.4.0"},
+        "data": [{"n": n, "t": f"row {n}", **more} for n in range(count)],
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """Writes rows as a worker would have left them."""
@@ -70,8 +82,12 @@ class Rows:
         )
 
     def run(self, query_id: int, minute: float = 0, status: str = "success", **changes: object) -> int:
-        """Insert a run of some minute after T0, with a result if it is a success; return its id."""
+        """Insert a run of some minute after T0, with a result if it is a success; return its id.
+
+        ``chunks`` says in how many the result is stored, 0 for one document.
+        """
         document = changes.pop("document", DOCUMENT)
+        chunks = changes.pop("chunks", 0)
         at = T0 + timedelta(minutes=minute)
         over = status not in ("queued", "running")
         ran = status in ("running", "success", "error")
@@ -99,6 +115,8 @@ class Rows:
         marks = ", ".join(f"%({column})s" for column in values)
         if status != "success":
             return self._one(f"insert into query_run ({columns}) values ({marks}) returning id", values)
+        if chunks:
+            return self._chunked(columns, marks, values, document, chunks)
         text = json.dumps(document)
         return self._one(
             f"""with run as (insert into query_run ({columns}) values ({marks}) returning id),
@@ -107,6 +125,25 @@ class Rows:
                     from run)
                 select id from run""",
             {**values, "text": text},
+        )
+
+    def _chunked(self, columns: str, marks: str, values: dict, document: dict, chunks: int) -> int:
+        data = document["data"]
+        size = -(-len(data) // chunks)
+        return self._one(
+            f"""with run as (insert into query_run ({columns}) values ({marks}) returning id, token),
+                blob as (insert into query_run_blob (run_id, format, df_json, row_count, byte_size)
+                    select id, 'jsonb-chunks', jsonb_build_object('schema', %(schema)s::text::jsonb),
+                        %(rows_returned)s, 5000000 from run),
+                chunk as (insert into query_run_chunk (run_id, token, seq, data)
+                    select id, token, place, part::jsonb from run,
+                        unnest(%(parts)s::text[]) with ordinality as parts (part, place))
+                select id from run""",
+            {
+                **values,
+                "schema": json.dumps(document["schema"]),
+                "parts": [json.dumps(data[start : start + size]) for start in range(0, len(data), size)],
+            },
         )
 
     def _one(self, statement: str, values: dict[str, object]) -> int:

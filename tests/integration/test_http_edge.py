@@ -25,7 +25,7 @@ class Broken:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def one(self, *_: object) -> None:
+    async def one(self, *_: object, **__: object) -> None:
         raise self._error
 
     async def page(self, *_: object, **__: object) -> None:

@@ -155,7 +155,6 @@ def test_formats_other_than_table_answer_the_rows_alone(api: httpx.Client, rows:
     ):
         assert lines.headers["content-type"] == "application/x-ndjson"
         assert [json.loads(line) for line in lines.text.splitlines()] == DOCUMENT["data"]
-    assert problem(api.get(f"{path}?format=parquet")) == (406, "format_unavailable")
     assert problem(api.get(path, headers={"Accept": "image/png"})) == (406, "format_unavailable")
     assert problem(api.get(f"{path}?format=xml")) == (400, "invalid_request")
 

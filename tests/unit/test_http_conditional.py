@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
 
+from pgsched.adapters.formats.shape import Format, Shape
 from pgsched.application.ports.views import StoredRun
 from pgsched.domain.audience import EVERYTHING, anonymous
 from pgsched.domain.runs import Run, RunStatus, Trigger
 from pgsched.entrypoints.http.conditional import entity_tag, is_known
-from pgsched.entrypoints.http.formats import Format
 
 T = datetime(2026, 1, 1, tzinfo=UTC)
 PUBLIC = anonymous(public_read=True)
@@ -32,15 +33,22 @@ def stored(status: RunStatus = RunStatus.SUCCESS, *, id_: int = 1, end: datetime
 
 def test_tags_differ_wherever_answers_may() -> None:
     runs = [stored(id_=1), stored(id_=2), stored(id_=1, end=T + timedelta(microseconds=1))]
-    tags = {entity_tag(*case) for case in product(runs, Format, [PUBLIC, EVERYTHING])}
-    assert len(tags) == 3 * len(Format) * 2
+    shapes = [*(Shape(format=format_) for format_ in Format), Shape(offset=1), Shape(limit=1), Shape(limit=0)]
+    shapes += [Shape(columns=("a", "b")), Shape(columns=("b", "a")), Shape(columns=("a,b",))]
+    shapes += [Shape(bigint_as_string=True), Shape(csv_safe=True, format=Format.CSV)]
+    readers = [None, (), ({"a": (1,)},), ({"a": (2,)},)]
+    tags = {
+        entity_tag(replace(run, rows=rows), shape.tag, audience)
+        for run, rows, shape, audience in product(runs, readers, shapes, [PUBLIC, EVERYTHING])
+    }
+    assert len(tags) == len(runs) * len(readers) * len(shapes) * 2
     assert None not in tags
 
 
 @pytest.mark.parametrize("status", list(RunStatus))
 def test_tags_are_for_finished_runs(status: RunStatus) -> None:
     end = T if status.is_terminal else None
-    assert (entity_tag(stored(status, end=end), Format.TABLE, PUBLIC) is not None) == status.is_terminal
+    assert (entity_tag(stored(status, end=end), "table", PUBLIC) is not None) == status.is_terminal
 
 
 @pytest.mark.parametrize(

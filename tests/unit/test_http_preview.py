@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from pgsched.domain.runs import Run, RunStatus, Trigger
-from pgsched.entrypoints.http.preview import COLUMNS, ROWS, Cell, preview_of
+from pgsched.entrypoints.http.preview import COLUMNS, ROWS, Cell, Preview, preview_of
 
 RUN = Run(
     id=1,
@@ -18,22 +18,19 @@ RUN = Run(
 )
 
 
-def document(rows: str, **types: str) -> bytes:
+def previewed(rows: str, **types: str) -> Preview:
     fields = [{"name": name, "type": type_} for name, type_ in types.items()]
-    return f'{{"data": {rows}, "schema": {{"fields": {json.dumps(fields)}}}}}'.encode()
+    return preview_of(RUN, json.dumps({"fields": fields}).encode(), [rows.encode()])
 
 
 def test_preview_has_the_schemas_order_and_the_stored_digits() -> None:
-    preview = preview_of(
-        RUN,
-        document(
-            '[{"n": 1.10, "s": "a\\"b", "t": "2026-01-01T06:00:00Z", "j": {"k": [1]}, "x": null}]',
-            s="string",
-            n="number",
-            t="datetime",
-            j="any",
-            x="integer",
-        ),
+    preview = previewed(
+        '[{"n": 1.10, "s": "a\\"b", "t": "2026-01-01T06:00:00Z", "j": {"k": [1]}, "x": null}]',
+        s="string",
+        n="number",
+        t="datetime",
+        j="any",
+        x="integer",
     )
     assert preview.columns == (("s", False), ("n", True), ("t", False), ("j", False), ("x", True))
     assert [cell.text for cell in preview.rows[0]] == [
@@ -49,15 +46,15 @@ def test_preview_has_the_schemas_order_and_the_stored_digits() -> None:
 def test_preview_ends_after_some_rows_and_columns() -> None:
     types = {f"c{number}": "integer" for number in range(COLUMNS + 3)}
     row = json.dumps(dict.fromkeys(types, 1))
-    preview = preview_of(RUN, document(f"[{', '.join([row] * (ROWS + 1))}]", **types))
+    preview = previewed(f"[{', '.join([row] * (ROWS + 1))}]", **types)
     assert (len(preview.rows), len(preview.columns), preview.hidden_columns) == (ROWS, COLUMNS, 3)
 
 
 def test_preview_cuts_long_values_and_keeps_them_at_hand() -> None:
-    (row,) = preview_of(RUN, document(f'[{{"s": "{"x" * 500}"}}]', s="string")).rows
+    (row,) = previewed(f'[{{"s": "{"x" * 500}"}}]', s="string").rows
     assert row[0].text.endswith("…")
     assert row[0].whole == "x" * 500
 
 
 def test_preview_of_no_rows_still_has_its_columns() -> None:
-    assert preview_of(RUN, document("[]", a="string")).columns == (("a", False),)
+    assert previewed("[]", a="string").columns == (("a", False),)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from random import Random
 
 import pytest
-from factories import encoded, success
+from factories import SCHEMA, encoded, success
 from worlds import World
 
 from pgsched.application.ports.views import RunFilter
@@ -66,7 +66,9 @@ async def stored(world: World, job: Job, rows: list[dict], *, chunks: int = 0) -
     for seq in range(chunks):
         await world.queue.stage(hold, seq, b",".join(texts[seq * size : (seq + 1) * size]))
     data = b"" if chunks else b",".join(texts)
-    await world.queue.succeed(hold, success(rows=len(rows), data=data, chunks=chunks))
+    await world.queue.succeed(
+        hold, success(rows=len(rows), data=data, chunks=chunks, byte_size=len(b",".join(texts)))
+    )
     return hold.run_id
 
 
@@ -148,7 +150,7 @@ async def test_views_show_what_is_decided_and_nothing_else(world: World, seed: i
             filters = access[job.id].rows
             shown = rows if filters is None else [row for row in rows if shows(filters, row)]
             for found in (latest, one, neighbour, *full.items):
-                assert rows_of(found.result) == shown, filters
+                assert rows_of(await world.document(found)) == shown, filters
                 assert found.run.rows_returned == len(shown)
                 assert (found.rows is None) == (filters is None)
             assert [item.run for item in bare.items] == [item.run for item in full.items]
@@ -166,9 +168,10 @@ async def test_digits_of_the_rows_shown_are_kept(world: World) -> None:
         data = b"" if chunks else b",".join(rows)
         run = await world.queue.succeed(hold, success(rows=2, data=data, chunks=chunks))
         found = await world.run_view.one(FIRST, run.id)
-        assert b'"n": 1.00' in found.result
-        assert b'"x": 0.10000000000000000000000001' in found.result
-        assert b"12345678901234567890" not in found.result
+        document = await world.document(found)
+        assert b'"n": 1.00' in document
+        assert b'"x": 0.10000000000000000000000001' in document
+        assert b"12345678901234567890" not in document
         assert found.run == replace(run, rows_returned=1)
 
 
@@ -179,7 +182,7 @@ async def test_order_of_the_rows_shown_is_kept(world: World) -> None:
     for chunks in (0, 4):
         run_id = await stored(world, job, rows, chunks=chunks)
         found = await world.run_view.one(FIRST, run_id)
-        assert [row["b"] for row in rows_of(found.result)] == list(range(1, 60, 2))
+        assert [row["b"] for row in rows_of(await world.document(found))] == list(range(1, 60, 2))
 
 
 async def test_grant_counts_for_runs_that_have_no_rows(world: World) -> None:
@@ -190,7 +193,7 @@ async def test_grant_counts_for_runs_that_have_no_rows(world: World) -> None:
     claim = await world.claim()
     await world.queue.succeed(claim.hold, success())
     found = await world.run_view.one(FIRST, run.id)
-    assert (rows_of(found.result), found.run.rows_returned) == ([], 0)
+    assert (rows_of(await world.document(found)), found.run.rows_returned) == ([], 0)
 
 
 async def test_hostile_columns_and_values_are_only_compared(world: World) -> None:
@@ -199,5 +202,64 @@ async def test_hostile_columns_and_values_are_only_compared(world: World) -> Non
     await world.grant(job, Grant(user_id=1, row_filter={odd: (odd,)}))
     hold = (await world.running(job)).hold
     await world.queue.succeed(hold, success(rows=2, data=encoded([{odd: odd}, {odd: "x"}])))
-    assert rows_of((await world.run_view.latest(FIRST, job.id)).result) == [{odd: odd}]
-    assert len(rows_of((await world.run_view.latest(EVERYTHING, job.id)).result)) == 2
+    shown = await world.document(await world.run_view.latest(FIRST, job.id))
+    whole = await world.document(await world.run_view.latest(EVERYTHING, job.id))
+    assert (rows_of(shown), len(rows_of(whole))) == ([{odd: odd}], 2)
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 4])
+@pytest.mark.parametrize("filters", [None, {"a": (1,)}])
+async def test_page_of_rows_is_a_slice_of_those_shown(
+    world: World, chunks: int, filters: dict | None
+) -> None:
+    job = await world.job(visibility=Visibility.RESTRICTED)
+    await world.grant(job, Grant(user_id=1, row_filter=filters))
+    rows = [{"a": n % 2, "b": n} for n in range(30)]
+    run_id = await stored(world, job, rows, chunks=chunks)
+    shown = [row["b"] for row in rows if filters is None or row["a"] == 1]
+    found = await world.run_view.one(FIRST, run_id, whole=False)
+    assert (found.result, json.loads(found.table_schema)) == (None, SCHEMA)
+    for offset in (0, 1, 7, 8, 14, 29, 30, 99, 2**62):
+        for limit in (None, 0, 1, 7, 8, 9, 16, 30, 2**62):
+            arrays = [
+                json.loads(part) async for part in world.run_view.rows(found, offset=offset, limit=limit)
+            ]
+            got = [row["b"] for array in arrays for row in array]
+            assert got == shown[offset:][:limit], (offset, limit)
+
+
+async def test_rows_of_a_run_without_a_result_are_not_found(world: World) -> None:
+    run = await world.queue.request((await world.job()).id)
+    found = await world.run_view.one(EVERYTHING, run.id)
+    assert not found.has_result
+    with pytest.raises(NotFound):
+        [part async for part in world.run_view.rows(found)]
+
+
+async def test_result_comes_whole_when_it_is_one_document_and_asked_for(world: World) -> None:
+    job = await world.job()
+    small, large = [await stored(world, job, [{"n": 1}], chunks=chunks) for chunks in (0, 1)]
+    for run_id, whole in ((small, True), (small, False), (large, True)):
+        for found in (
+            await world.run_view.one(EVERYTHING, run_id, whole=whole),
+            await world.run_view.neighbour(
+                EVERYTHING, job.id, small + large - run_id, newer=run_id == large, whole=whole
+            ),
+        ):
+            assert found.has_result
+            assert (found.result is not None) == (run_id == small and whole)
+            assert (found.table_schema is None) == (run_id == small and whole)
+            assert rows_of(await world.document(found)) == [{"n": 1}]
+    assert (await world.run_view.latest(EVERYTHING, job.id)).table_schema is not None
+
+
+async def test_page_of_runs_holds_results_up_to_a_bound_and_the_others_by_their_rows(world: World) -> None:
+    job = await world.job()
+    text = "x" * 1_500_000
+    ids = [await stored(world, job, [{"n": text, "id": n}]) for n in range(4)]
+    page = await world.run_view.page(EVERYTHING, job.id, RunFilter(), with_result=True)
+    assert [item.run.id for item in page.items] == ids[::-1]
+    assert [item.result is None for item in page.items] == [False, False, True, True]
+    for item, number in zip(page.items, (3, 2, 1, 0), strict=True):
+        [row] = rows_of(await world.document(item))
+        assert row["id"] == number

@@ -25,7 +25,7 @@ ENDS: dict[str, End] = {
 
 
 async def document_of(world: World, run: Run) -> object:
-    result = (await world.stored(run.id)).result
+    result = await world.document(await world.stored(run.id))
     return None if result is None else json.loads(result)
 
 
@@ -60,7 +60,7 @@ async def test_numbers_of_a_result_keep_their_digits(world: World) -> None:
     claim = await world.running()
     numbers = b'{"a":9007199254740993,"b":0.10000000000000000000000000000000000001,"c":1.50}'
     await world.queue.succeed(claim.hold, success(rows=1, data=numbers))
-    result = (await world.stored(claim.hold.run_id)).result
+    result = await world.document(await world.stored(claim.hold.run_id))
     assert b"9007199254740993" in result
     assert b"0.10000000000000000000000000000000000001" in result
     assert b"1.50" in result
@@ -88,7 +88,7 @@ async def test_chunk_staged_twice_is_there_once(world: World) -> None:
 async def test_staged_chunks_are_unseen_until_the_run_succeeds(world: World) -> None:
     claim = await world.running()
     await stage(world, claim.hold, [{"n": 1}])
-    assert (await world.stored(claim.hold.run_id)).result is None
+    assert not (await world.stored(claim.hold.run_id)).has_result
 
 
 async def test_staged_chunks_of_a_lost_claim_never_show(world: World) -> None:
@@ -117,7 +117,7 @@ async def test_result_that_cannot_be_held_is_rejected_and_nothing_changed(world:
         await world.queue.succeed(claim.hold, success(rows=1, data=data))
     with pytest.raises(ResultRejected):
         await world.queue.stage(claim.hold, 0, data)
-    assert (await world.stored(claim.hold.run_id)).result is None
+    assert not (await world.stored(claim.hold.run_id)).has_result
     assert await world.run(claim.hold.run_id) == before
     ended = await world.queue.fail(claim.hold, failure(code="result_rejected"), retry_in_s=None)
     assert ended.error_code == "result_rejected"
@@ -133,7 +133,7 @@ async def test_final_failure_says_why(world: World) -> None:
     assert (ended.status, ended.error_code, ended.error_message) == (RunStatus.ERROR, "query_failed", "whole")
     assert (ended.duration_ms, ended.rows_returned, ended.attempt) == (2000, None, 1)
     assert ended == await world.run(ended.id)
-    assert (await world.stored(ended.id)).result is None
+    assert not (await world.stored(ended.id)).has_result
     assert await world.queue.claim(WORKER, limit=9) == []
 
 

@@ -43,11 +43,17 @@ class _Document(msgspec.Struct):
     data: list[msgspec.Raw]
 
 
-def rows_shown(stored: bytes, filters: Sequence[RowFilter]) -> tuple[bytes, int]:
-    """Return the document with the rows that any of the filters shows, as they came, and their number."""
-    parts = msgspec.json.decode(stored, type=_Document)
-    rows = [bytes(row) for row in parts.data if shows(filters, json.loads(bytes(row), parse_float=Decimal))]
-    return document(bytes(parts.schema), rows), len(rows)
+def rows_shown(stored: bytes, filters: Sequence[RowFilter] | None) -> list[bytes]:
+    """Return the rows of a document that any of the filters shows, as they came."""
+    rows = [bytes(row) for row in msgspec.json.decode(stored, type=_Document).data]
+    if filters is None:
+        return rows
+    return [row for row in rows if shows(filters, json.loads(row, parse_float=Decimal))]
+
+
+def schema_of(stored: bytes) -> bytes:
+    """Return the Table Schema of a document."""
+    return bytes(msgspec.json.decode(stored, type=_Document).schema)
 
 
 def _strings(value: object) -> Iterable[str]:

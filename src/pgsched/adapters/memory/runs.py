@@ -113,6 +113,7 @@ class MemoryRunQueue:
             truncated=success.truncated,
         )
         record.document, record.byte_size = stored, success.byte_size
+        record.chunked = bool(success.chunks)
         job = self._store.jobs[record.run.query_id]
         self._store.jobs[job.id] = replace(job, consecutive_failures=0)
         return record.run

@@ -56,6 +56,8 @@ class RunRecord:
     document: bytes | None = None
     #: bytes of its rows as they were encoded
     byte_size: int = 0
+    #: whether it was staged in chunks
+    chunked: bool = False
 
     @property
     def place(self) -> tuple[datetime, int]:

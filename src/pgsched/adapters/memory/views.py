@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
-from pgsched.adapters.memory.documents import rows_shown
+from pgsched.adapters.memory.documents import rows_shown, schema_of
 from pgsched.adapters.memory.store import MemoryStore, RunRecord
 from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, StoredRun
 from pgsched.domain.audience import Access, Audience, access_to
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Job
-from pgsched.domain.runs import RunStatus
+from pgsched.domain.runs import CHUNK_ABOVE_BYTES, RunStatus
+
+#: rows handed out at once
+_ROWS_AT_ONCE = 1000
 
 
 class _Reader:
@@ -80,13 +83,18 @@ class MemoryRunView(_Reader):
     """The port ``RunView`` over a store."""
 
     async def latest(
-        self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS
+        self,
+        audience: Audience,
+        query: str | int,
+        *,
+        status: RunStatus | None = RunStatus.SUCCESS,
+        whole: bool = True,
     ) -> StoredRun:
         """Return the highest run of that status."""
         job = self._job(audience, query)
         for record in self._runs(job):
             if status is None or record.run.status is status:
-                return _stored(record, audience, self._access(audience, job))
+                return _stored(record, audience, self._access(audience, job), whole=whole)
         raise NotFound("run of query" if status is None else f"{status} run of query", query)
 
     async def page(
@@ -108,28 +116,47 @@ class MemoryRunView(_Reader):
             return RunPage(items=(), next_before=None, prev_after=None)
         first, last = found[0], found[-1]
         access = self._access(audience, job)
+        items = []
+        room = CHUNK_ABOVE_BYTES
+        for record in found:
+            room -= len(record.document or b"")
+            item = _stored(record, audience, access, whole=room >= 0)
+            items.append(item if with_result else replace(item, result=None, table_schema=None))
         return RunPage(
-            items=[_stored(record, audience, access, with_result=with_result) for record in found],
+            items=items,
             next_before=last.run.id if fitting[-1] is not last else None,
             prev_after=first.run.id if fitting[0] is not first else None,
         )
 
-    async def one(self, audience: Audience, run_id: int) -> StoredRun:
+    async def one(self, audience: Audience, run_id: int, *, whole: bool = True) -> StoredRun:
         """Return one run with its result."""
         record = self._store.runs.get(run_id)
         job = None if record is None else self._store.jobs.get(record.run.query_id)
         if record is None or job is None or not (access := self._access(audience, job)).visible:
             raise NotFound("run", run_id)
-        return _stored(record, audience, access)
+        return _stored(record, audience, access, whole=whole)
 
-    async def neighbour(self, audience: Audience, query: str | int, run_id: int, *, newer: bool) -> StoredRun:
+    async def neighbour(
+        self, audience: Audience, query: str | int, run_id: int, *, newer: bool, whole: bool = True
+    ) -> StoredRun:
         """Return the next newer or older run of the same query."""
         job = self._job(audience, query)
         runs = self._runs(job)
         place = runs.index(self._record(job, run_id)) + (-1 if newer else 1)
         if not 0 <= place < len(runs):
             raise NotFound(f"run {'after' if newer else 'before'} run", run_id)
-        return _stored(runs[place], audience, self._access(audience, job))
+        return _stored(runs[place], audience, self._access(audience, job), whole=whole)
+
+    async def rows(
+        self, stored: StoredRun, *, offset: int = 0, limit: int | None = None
+    ) -> AsyncGenerator[bytes]:
+        """Hand out the rows shown of a run, a few at a time."""
+        record = self._store.runs.get(stored.run.id)
+        if record is None or record.document is None:
+            raise NotFound("result of run", stored.run.id)
+        rows = rows_shown(record.document, stored.rows)[offset : None if limit is None else offset + limit]
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            yield b"[%b]" % b",".join(rows[start : start + _ROWS_AT_ONCE])
 
     def _record(self, job: Job, run_id: int) -> RunRecord:
         record = self._store.runs.get(run_id)
@@ -147,10 +174,13 @@ def _fits(record: RunRecord, wanted: RunFilter) -> bool:
     )
 
 
-def _stored(record: RunRecord, audience: Audience, access: Access, *, with_result: bool = True) -> StoredRun:
+def _stored(record: RunRecord, audience: Audience, access: Access, *, whole: bool = True) -> StoredRun:
     run = record.run if audience.whole_errors else replace(record.run, error_message=record.public)
-    result = record.document
-    if access.rows is not None and result is not None:
-        result, count = rows_shown(result, access.rows)
-        run = replace(run, rows_returned=count)
-    return StoredRun(run=run, result=result if with_result else None, rows=access.rows)
+    document = record.document
+    if document is None:
+        return StoredRun(run=run, result=None, rows=access.rows)
+    if access.rows is not None:
+        run = replace(run, rows_returned=len(rows_shown(document, access.rows)))
+    if whole and access.rows is None and not record.chunked:
+        return StoredRun(run=run, result=document)
+    return StoredRun(run=run, result=None, rows=access.rows, table_schema=schema_of(document))

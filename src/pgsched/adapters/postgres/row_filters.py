@@ -37,21 +37,23 @@ def count(condition: str) -> str:
         where b.run_id = any(%(run_ids)s::bigint[])"""
 
 
-def document(condition: str) -> str:
-    """Return the statement for the format and the document of a run, of its rows those shown."""
+def document_rows(condition: str) -> str:
+    """Return the statement for the rows shown of a result in one document, from ``offset`` to ``end``."""
     return f"""
-        select b.format, case b.format when 'jsonb' then jsonb_set(b.df_json, '{{data}}', coalesce((
-                select jsonb_agg(e.item order by e.place)
-                from jsonb_array_elements(b.df_json -> 'data') with ordinality e (item, place)
-                where {condition}), '[]')) else b.df_json end as df_json
-        from query_run_blob b where b.run_id = %(run_id)s"""
+        select coalesce(jsonb_agg(shown.item order by shown.place), '[]') as data
+        from (
+            select e.item, row_number() over (order by e.place) as place
+            from query_run_blob b
+                cross join jsonb_array_elements(b.df_json -> 'data') with ordinality e (item, place)
+            where b.run_id = %(run_id)s and {condition}) shown
+        where shown.place > %(offset)s::bigint
+            and (%(end)s::bigint is null or shown.place <= %(end)s::bigint)"""
 
 
-def chunks(condition: str) -> str:
-    """Return the statement for the chunks of a run, of their rows those shown; empty chunks are left out."""
+def chunk_rows(condition: str) -> str:
+    """Return the statement for the rows shown of one chunk; no row of it when the chunk is gone."""
     return f"""
-        select jsonb_agg(e.item order by e.place) as data
-        from query_run_chunk c join query_run r on r.id = c.run_id and r.token = c.token
-            cross join jsonb_array_elements(c.data) with ordinality e (item, place)
-        where c.run_id = %(run_id)s and {condition}
-        group by c.seq order by c.seq"""
+        select (select coalesce(jsonb_agg(e.item order by e.place), '[]')
+            from jsonb_array_elements(c.data) with ordinality e (item, place) where {condition}) as data
+        from query_run_chunk c
+        where c.run_id = %(run_id)s and c.token = %(token)s and c.seq = %(seq)s"""

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from psycopg import AsyncConnection, AsyncCursor
-from psycopg.rows import dict_row
-from psycopg.types.json import set_json_loads
-
-from pgsched.adapters.postgres import row_filters
 from pgsched.adapters.postgres.access import FREELY, HELD, MAY_SEE, access_of, audience_parameters
-from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.mapping import RUN_COLUMNS, run_from
+from pgsched.adapters.postgres.reading import Reader, Row
+from pgsched.adapters.postgres.result_rows import stored_rows
 from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, StoredRun
-from pgsched.domain.audience import Access, Audience, RowFilter
+from pgsched.domain.audience import Access, Audience
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Visibility
 from pgsched.domain.names import is_key
-from pgsched.domain.runs import Run, RunStatus
+from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Run, RunStatus
 
-_Row = dict[str, Any]
 _INT64: Final = 2**63
 
 # by code points, whatever the collation of the database
@@ -30,14 +25,9 @@ _BY_NAME: Final = 'order by j.name collate "C"'
 _PAGE: Final = f"select * from query_job j where {MAY_SEE} {_BY_NAME} limit %(limit)s offset %(offset)s"
 _COUNT: Final = f"select count(*) as total from query_job j where {MAY_SEE}"
 
-_WHOLE_BLOB: Final = "select df_json from query_run_blob where run_id = %(run_id)s"
-# Under a grant the rows shown are picked by another statement, once its filters are known.
-_BLOB_IF_FREE: Final = f"b.format, case when {FREELY} then b.df_json end as df_json"
 _WITH_BLOB: Final = "left join query_run_blob b on b.run_id = r.id"
-# Those of the claim that succeeded: what an older one was still writing when it was lost stays unseen.
-_CHUNKS: Final = """
-select c.data from query_run_chunk c join query_run r on r.id = c.run_id and r.token = c.token
-where c.run_id = %(run_id)s order by c.seq"""
+#: bytes of results that a page of runs holds whole, in all
+_PAGE_BYTES: Final = CHUNK_ABOVE_BYTES
 
 
 def _cards(jobs: str) -> str:
@@ -61,80 +51,55 @@ def _status_is(alias: str, status: RunStatus) -> str:
     return f"{alias}.status = '{status.value}'"
 
 
-class _Reader:
-    """What both views share: the database, and cursors that leave JSON as bytes."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def _rows(self, statement: str, parameters: _Row) -> list[_Row]:
-        async with self._database.connection() as connection, _cursor(connection) as cursor:
-            await cursor.execute(statement, parameters)
-            return await cursor.fetchall()
-
-    async def _counted(self, runs: list[Run], filters: Sequence[RowFilter] | None) -> list[Run]:
-        """Return the runs with the number of rows shown where there are filters."""
-        if filters is None or not any(run.rows_returned for run in runs):
-            return runs
-        parameters: _Row = {"run_ids": [run.id for run in runs if run.rows_returned]}
-        statement = row_filters.count(row_filters.shown(filters, parameters))
-        shown = {row["run_id"]: row["shown"] for row in await self._rows(statement, parameters)}
-        return [replace(run, rows_returned=shown.get(run.id, run.rows_returned)) for run in runs]
-
-
-def _cursor(connection: AsyncConnection[Any]) -> AsyncCursor[_Row]:
-    cursor = connection.cursor(row_factory=dict_row)
-    set_json_loads(_as_stored, context=cursor)
-    return cursor
-
-
-def _as_stored(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
-
-
-class PostgresQueryView(_Reader):
+class PostgresQueryView(Reader):
     """The port ``QueryView`` over the metadata database."""
 
     async def page(self, audience: Audience, *, limit: int, offset: int) -> tuple[Sequence[QueryCard], int]:
         """Return some visible queries by name, and how many there are in all."""
         parameters = {"limit": limit, "offset": min(offset, _INT64 - 1), **audience_parameters(audience)}
-        rows = await self._rows(_cards(_PAGE), parameters)
-        total = await self._rows(_COUNT, parameters)
+        rows = await self.ask(_cards(_PAGE), parameters)
+        total = await self.ask(_COUNT, parameters)
         return [await self._card(row, audience) for row in rows], total[0]["total"]
 
     async def card(self, audience: Audience, key: str | int) -> QueryCard:
         """Return one query by name or id."""
         if is_key(key):
             job = f"select * from query_job j where {_job_is(key)} and {MAY_SEE}"
-            rows = await self._rows(_cards(job), {"key": key, **audience_parameters(audience)})
+            rows = await self.ask(_cards(job), {"key": key, **audience_parameters(audience)})
             if rows:
                 return await self._card(rows[0], audience)
         raise NotFound("query", key)
 
-    async def _card(self, row: _Row, audience: Audience) -> QueryCard:
+    async def _card(self, row: Row, audience: Audience) -> QueryCard:
         access = access_of(row, audience, query_id=row["card_id"])
         last_run = None
         if row["id"] is not None:
-            [last_run] = await self._counted([_shown(run_from(row), row, audience)], access.rows)
+            [last_run] = await self.counted([_shown(run_from(row), row, audience)], access.rows)
         return _card_from(row, last_run)
 
 
-class PostgresRunView(_Reader):
+class PostgresRunView(Reader):
     """The port ``RunView`` over the metadata database."""
 
     async def latest(
-        self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS
+        self,
+        audience: Audience,
+        query: str | int,
+        *,
+        status: RunStatus | None = RunStatus.SUCCESS,
+        whole: bool = True,
     ) -> StoredRun:
         """Return the highest run of that status."""
         if not is_key(query):
             raise NotFound("query", query)
         wanted = "" if status is None else f"and {_status_is('l', status)}"
         statement = f"""
-            select {RUN_COLUMNS}, j.visibility, {HELD}, {_BLOB_IF_FREE} from query_job j cross join lateral (
+            select {RUN_COLUMNS}, j.visibility, {HELD}, {_blob(FREELY if whole else "false")}
+            from query_job j cross join lateral (
                 select * from query_run l where l.query_id = j.id {wanted}
                 order by l.scheduled_at desc, l.id desc limit 1) r {_WITH_BLOB}
             where {_job_is(query)} and {MAY_SEE}"""
-        rows = await self._rows(statement, {"key": query, **audience_parameters(audience)})
+        rows = await self.ask(statement, {"key": query, **audience_parameters(audience)})
         if not rows:
             what = "run" if status is None else f"{status} run"
             raise NotFound(f"{what} of query", query)
@@ -146,7 +111,7 @@ class PostgresRunView(_Reader):
     ) -> RunPage:
         """Return a page of runs, newest first."""
         query_id, access = await self._query(audience, query)
-        parameters: _Row = {
+        parameters: Row = {
             "query_id": query_id,
             "start": wanted.start,
             "end": wanted.end,
@@ -168,13 +133,15 @@ class PostgresRunView(_Reader):
                 conditions.append(f"(r.scheduled_at, r.id) {sign} (%({name}_at)s, %({name})s)")
         ascending = wanted.after is not None and wanted.before is None
         direction = "asc" if ascending else "desc"
-        blob, join = (f", {_blob(access)}", _WITH_BLOB) if with_result else ("", "")
-        rows = await self._rows(
-            f"""select {RUN_COLUMNS}{blob} from query_run r {join}
-                where {" and ".join(conditions)}
-                order by r.scheduled_at {direction}, r.id {direction} limit %(limit)s""",
-            parameters,
-        )
+        order = f"order by r.scheduled_at {direction}, r.id {direction}"
+        statement = f"select r.* from query_run r where {' and '.join(conditions)} {order} limit %(limit)s"
+        if with_result:
+            whole = "false"
+            if access.rows is None:
+                whole = f"sum(b.byte_size) over ({order}) <= {_PAGE_BYTES}"
+            statement = f"""
+                select {RUN_COLUMNS}, {_blob(whole)} from ({statement}) r {_WITH_BLOB} {order}"""
+        rows = await self.ask(statement, parameters)
         rows = rows[: wanted.limit]
         if ascending:
             rows.reverse()
@@ -182,7 +149,7 @@ class PostgresRunView(_Reader):
             items = [await self._stored(row, audience, access) for row in rows]
         else:
             runs = [_shown(run_from(row), row, audience) for row in rows]
-            counted = await self._counted(runs, access.rows)
+            counted = await self.counted(runs, access.rows)
             items = [StoredRun(run=run, result=None, rows=access.rows) for run in counted]
         if not items:
             return RunPage(items=(), next_before=None, prev_after=None)
@@ -193,11 +160,11 @@ class PostgresRunView(_Reader):
             prev_after=first.id if await self._is_beyond(filters, parameters, first, ">") else None,
         )
 
-    async def one(self, audience: Audience, run_id: int) -> StoredRun:
+    async def one(self, audience: Audience, run_id: int, *, whole: bool = True) -> StoredRun:
         """Return one run with its result."""
         if is_key(run_id):
-            rows = await self._rows(
-                f"""select {RUN_COLUMNS}, j.visibility, {HELD}, {_BLOB_IF_FREE}
+            rows = await self.ask(
+                f"""select {RUN_COLUMNS}, j.visibility, {HELD}, {_blob(FREELY if whole else "false")}
                     from query_run r join query_job j on j.id = r.query_id {_WITH_BLOB}
                     where r.id = %(run_id)s and {MAY_SEE}""",
                 {"run_id": run_id, **audience_parameters(audience)},
@@ -207,13 +174,16 @@ class PostgresRunView(_Reader):
                 return await self._stored(rows[0], audience, access)
         raise NotFound("run", run_id)
 
-    async def neighbour(self, audience: Audience, query: str | int, run_id: int, *, newer: bool) -> StoredRun:
+    async def neighbour(
+        self, audience: Audience, query: str | int, run_id: int, *, newer: bool, whole: bool = True
+    ) -> StoredRun:
         """Return the next newer or older run of the same query."""
         query_id, access = await self._query(audience, query)
         at, place = await self._place(query_id, run_id)
         sign, direction = (">", "asc") if newer else ("<", "desc")
-        rows = await self._rows(
-            f"""select {RUN_COLUMNS}, {_blob(access)} from query_run r {_WITH_BLOB}
+        rows = await self.ask(
+            f"""select {RUN_COLUMNS}, {_blob("true" if whole and access.rows is None else "false")}
+                from query_run r {_WITH_BLOB}
                 where r.query_id = %(query_id)s and (r.scheduled_at, r.id) {sign} (%(at)s, %(place)s)
                 order by r.scheduled_at {direction}, r.id {direction} limit 1""",
             {"query_id": query_id, "at": at, "place": place},
@@ -224,7 +194,7 @@ class PostgresRunView(_Reader):
 
     async def _query(self, audience: Audience, query: str | int) -> tuple[int, Access]:
         if is_key(query):
-            rows = await self._rows(
+            rows = await self.ask(
                 f"select j.id, j.visibility, {HELD} from query_job j where {_job_is(query)} and {MAY_SEE}",
                 {"key": query, **audience_parameters(audience)},
             )
@@ -235,7 +205,7 @@ class PostgresRunView(_Reader):
 
     async def _place(self, query_id: int, run_id: int) -> tuple[Any, int]:
         if is_key(run_id):
-            rows = await self._rows(
+            rows = await self.ask(
                 "select scheduled_at from query_run where id = %(run_id)s and query_id = %(query_id)s",
                 {"run_id": run_id, "query_id": query_id},
             )
@@ -243,46 +213,35 @@ class PostgresRunView(_Reader):
                 return rows[0]["scheduled_at"], run_id
         raise NotFound("run", run_id)
 
-    async def _is_beyond(self, filters: str, parameters: _Row, run: Run, sign: str) -> bool:
-        rows = await self._rows(
+    async def _is_beyond(self, filters: str, parameters: Row, run: Run, sign: str) -> bool:
+        rows = await self.ask(
             f"""select exists (select from query_run r where {filters}
                 and (r.scheduled_at, r.id) {sign} (%(edge_at)s, %(edge)s)) as it""",
             {**parameters, "edge_at": run.scheduled_at, "edge": run.id},
         )
         return bool(rows[0]["it"])
 
-    async def _stored(self, row: _Row, audience: Audience, access: Access) -> StoredRun:
-        run = _shown(run_from(row), row, audience)
-        if row["format"] is None:
-            return StoredRun(run=run, result=None, rows=access.rows)
-        document: bytes | None = row["df_json"]
-        chunks, parameters = _CHUNKS, {"run_id": run.id}
-        if access.rows is not None:
-            condition = row_filters.shown(access.rows, parameters)
-            document, chunks = None, row_filters.chunks(condition)
-            [run] = await self._counted([run], access.rows)
-            found = await self._rows(row_filters.document(condition), parameters)
-            document = found[0]["df_json"] if found else None
-        elif document is None:
-            found = await self._rows(_WHOLE_BLOB, parameters)
-            document = found[0]["df_json"] if found else None
-        if document is not None and row["format"] == "jsonb-chunks":
-            # Each chunk is an array: brackets off, joined, and set into the document that holds the schema.
-            rows = b", ".join(chunk["data"][1:-1] for chunk in await self._rows(chunks, parameters))
-            document = b'{"data": [' + rows + b"], " + document[1:]
-        return StoredRun(run=run, result=document, rows=access.rows)
+    def rows(self, stored: StoredRun, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes]:
+        """Hand out the rows shown of a run, a chunk at a time."""
+        return stored_rows(self, stored, offset=offset, limit=limit)
+
+    async def _stored(self, row: Row, audience: Audience, access: Access) -> StoredRun:
+        [run] = await self.counted([_shown(run_from(row), row, audience)], access.rows)
+        return StoredRun(run=run, result=row["df_json"], rows=access.rows, table_schema=row["table_schema"])
 
 
-def _blob(access: Access) -> str:
-    """Return what to read of a blob: not the whole document where only some rows are shown."""
-    return "b.format, b.df_json" if access.rows is None else "b.format, null as df_json"
+def _blob(whole: str) -> str:
+    """Return the columns of a blob b: the document where the condition holds, else its schema."""
+    whole = f"b.format = 'jsonb' and ({whole})"
+    return f"""case when {whole} then b.df_json end as df_json,
+        case when not ({whole}) then b.df_json -> 'schema' end as table_schema"""
 
 
-def _shown(run: Run, row: _Row, audience: Audience) -> Run:
+def _shown(run: Run, row: Row, audience: Audience) -> Run:
     return run if audience.whole_errors else replace(run, error_message=row["error_public"])
 
 
-def _card_from(row: _Row, last_run: Run | None) -> QueryCard:
+def _card_from(row: Row, last_run: Run | None) -> QueryCard:
     return QueryCard(
         id=row["card_id"],
         name=row["name"],

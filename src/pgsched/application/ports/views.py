@@ -1,8 +1,8 @@
-"""Ports for reading: what dashboards poll. Stored JSON is handed on as bytes, never parsed."""
+"""Ports for reading: what dashboards poll. Stored JSON is handed on as bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -52,10 +52,17 @@ class StoredRun:
 
     #: ``rows_returned`` counts the rows shown
     run: Run
-    #: ``{"schema":…,"data":…}`` as UTF-8 JSON; None when the run has none
+    #: ``{"schema":…,"data":…}`` as UTF-8 JSON; None when the run has none, or it is not here whole
     result: bytes | None
-    #: the filters that were applied, for what is kept by reader; None for every row
+    #: the filters that hold, for what is kept by reader; None for every row
     rows: tuple[RowFilter, ...] | None = None
+    #: the Table Schema as UTF-8 JSON of a result that is not here whole: its rows come from ``RunView.rows``
+    table_schema: bytes | None = None
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the run has a result."""
+        return self.result is not None or self.table_schema is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,10 +117,18 @@ class RunView(Protocol):
 
     What is seen is decided by ``domain.audience.access_to``; its row filters are applied here, to rows and to
     their count, so that no reader has to.
+
+    A result comes whole where ``whole`` is asked for, it is stored in one document (up to 4 MiB) and every
+    row is shown; else its Table Schema comes, and ``rows`` hands out the rows: nobody holds a large result.
     """
 
     async def latest(
-        self, audience: Audience, query: str | int, *, status: RunStatus | None = RunStatus.SUCCESS
+        self,
+        audience: Audience,
+        query: str | int,
+        *,
+        status: RunStatus | None = RunStatus.SUCCESS,
+        whole: bool = True,
     ) -> StoredRun:
         """Return the highest run of that status (None: any) in the order (scheduled_at, id)."""
         ...
@@ -121,15 +136,31 @@ class RunView(Protocol):
     async def page(
         self, audience: Audience, query: str | int, wanted: RunFilter, *, with_result: bool = False
     ) -> RunPage:
-        """Return a page of runs; ``result`` is None throughout unless ``with_result``."""
+        """Return a page of runs, without results unless ``with_result``.
+
+        With results, the first ones come whole until they have 4 MiB together.
+        """
         ...
 
-    async def one(self, audience: Audience, run_id: int) -> StoredRun:
+    async def one(self, audience: Audience, run_id: int, *, whole: bool = True) -> StoredRun:
         """Return one run with its result."""
         ...
 
-    async def neighbour(self, audience: Audience, query: str | int, run_id: int, *, newer: bool) -> StoredRun:
+    async def neighbour(
+        self, audience: Audience, query: str | int, run_id: int, *, newer: bool, whole: bool = True
+    ) -> StoredRun:
         """Return the next newer or older run of the same query, of any status, with its result."""
+        ...
+
+    def rows(self, stored: StoredRun, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes]:
+        """Hand out the rows shown of a run, in order, as JSON arrays of row objects, each of bounded size.
+
+        ``stored`` is what this view returned for the reader. ``offset`` and ``limit`` count rows shown; what
+        is not asked for is not read where the count of a chunk tells.
+
+        Raises:
+            NotFound: the run has no result, or was deleted meanwhile.
+        """
         ...
 
 

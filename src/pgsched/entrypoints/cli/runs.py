@@ -11,7 +11,7 @@ from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option, json_text
 
 if TYPE_CHECKING:
-    from pgsched.application.ports.views import RunPage, StoredRun
+    from pgsched.application.ports.views import RunPage
     from pgsched.domain.runs import Run
     from pgsched.entrypoints.container import Container
 
@@ -64,19 +64,25 @@ def list_runs(
 @json_option
 def show(run_id: int, as_json: bool) -> None:
     """Show a run; with --json its stored result too."""
+    from pgsched.adapters.formats.shape import Shape
+    from pgsched.adapters.formats.writing import written
     from pgsched.domain.audience import EVERYTHING
 
-    async def operation(container: Container) -> StoredRun:
-        return await container.run_view().one(EVERYTHING, run_id)
+    async def operation(container: Container) -> None:
+        view = container.run_view()
+        stored = await view.one(EVERYTHING, run_id)
+        if not as_json:
+            emit(stored.run, as_json)
+            return
+        if not stored.has_result:
+            click.echo(f'{json_text(_fields(stored.run))[:-1]}, "result": null}}')
+            return
+        # The stored JSON is printed as it is, a chunk at a time: parsing it would cost digits.
+        async for piece in written(view, stored, Shape()):
+            click.echo(piece, nl=False)
+        click.echo()
 
-    stored = with_container(operation)
-    if not as_json:
-        emit(stored.run, as_json)
-        return
-    # The stored JSON is printed as it is: parsing it would cost digits.
-    run = json_text(_fields(stored.run))
-    result = "null" if stored.result is None else stored.result.decode()
-    click.echo(f'{run[:-1]}, "result": {result}}}')
+    with_container(operation)
 
 
 def _fields(run: Run) -> dict[str, object]:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pgsched.application.ports.views import StoredRun
 from pgsched.domain.audience import Audience
 from pgsched.domain.row_filters import fingerprint
-from pgsched.entrypoints.http.formats import Format
 
 #: changes when the bytes of an answer would for another reason than its run
 _WRITTEN = "1"
@@ -18,8 +17,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def entity_tag(stored: StoredRun, format_: Format, audience: Audience) -> str | None:
-    """Return the strong tag of a finished run in one format for one audience, None while it can change.
+def entity_tag(stored: StoredRun, shape: str, audience: Audience) -> str | None:
+    """Return the strong tag of a finished run in one shape for one audience, None while it can change.
 
     The time of its end is in it, so that a run of a database made anew never has the tag of an old one.
     """
@@ -29,7 +28,7 @@ def entity_tag(stored: StoredRun, format_: Format, audience: Audience) -> str | 
     end = int(run.run_finished_at.timestamp() * 1_000_000)
     whole = "w" if audience.whole_errors else "p"
     shown = f"-{fingerprint(stored.rows)}" if stored.rows is not None else ""
-    return f'"{run.id:x}-{end:x}-{format_}-{whole}{_WRITTEN}{shown}"'
+    return f'"{run.id:x}-{end:x}-{shape}-{whole}{_WRITTEN}{shown}"'
 
 
 def is_known(tag: str, if_none_match: str) -> bool:

@@ -28,9 +28,9 @@ from litestar.openapi.spec import (
 )
 from litestar.params import Parameter as Described
 
+from pgsched.adapters.formats.shape import Format
 from pgsched.domain.runs import RunStatus
 from pgsched.entrypoints.http import problems
-from pgsched.entrypoints.http.formats import Format
 from pgsched.entrypoints.http.parameters import DEFAULT_ITEMS, MOST_ITEMS
 
 if TYPE_CHECKING:
@@ -77,6 +77,22 @@ _QUERY = {
     "format": (
         Schema(type=OpenAPIType.STRING, enum=list(Format), default=Format.TABLE.value),
         "How the result is written; all but table answer the rows alone. Wins over the Accept header.",
+    ),
+    "rows": (
+        Schema(type=OpenAPIType.STRING, pattern=r"^[0-9]+,[0-9]+$", examples=["0,1000"]),
+        "offset,limit: a page of the rows; X-Total-Count says how many there are.",
+    ),
+    "columns": (
+        Schema(type=OpenAPIType.STRING, examples=["region,amount"]),
+        "Names of columns joined by commas, in the order wanted; one with a comma in it is quoted as in CSV.",
+    ),
+    "bigint": (
+        Schema(type=OpenAPIType.STRING, enum=["number", "string"], default="number"),
+        "With string, integers beyond 2^53 are strings in every JSON format.",
+    ),
+    "csv_safe": (
+        Schema(type=OpenAPIType.STRING, enum=["0", "1"], default="0"),
+        "With 1, texts that a spreadsheet could take for a formula get an apostrophe before them in CSV.",
     ),
 }
 

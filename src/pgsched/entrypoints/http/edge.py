@@ -53,6 +53,10 @@ _PAGE_POLICY = (
 )
 
 
+#: where a request's scope says that it is a HEAD: handlers are asked as for GET
+IS_HEAD = "pgsched.is_head"
+
+
 class Edge:
     """Wraps the framework's application."""
 
@@ -99,6 +103,7 @@ class Edge:
         peer = self._peers.peer(client[0] if client else None, scope["scheme"], _joined(headers, scope))
         # a copy: the server looks at its own scope to know a HEAD from a GET
         inner: Any = {**scope, "method": "GET" if method == "HEAD" else method, "scheme": peer.scheme}
+        inner[IS_HEAD] = method == "HEAD"
         if peer.address is not None:
             inner["client"] = (peer.address, client[1] if client and peer.address == client[0] else 0)
         try:

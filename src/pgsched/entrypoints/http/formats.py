@@ -1,79 +1,50 @@
-"""The shapes a result is answered in: chosen by ``format=`` or Accept, made from the stored bytes."""
+"""Which shape of a result a request asks for: ``format=`` and its kin, or the Accept header."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from pgsched.application.ports.views import StoredRun
-from pgsched.domain.errors import FieldFault, InvalidInput, NotFound
+from pgsched.adapters.formats.shape import Format, Shape, available
+from pgsched.domain.errors import FieldFault, InvalidInput
 from pgsched.entrypoints.http import wire
+from pgsched.entrypoints.http.parameters import Faults
 from pgsched.entrypoints.http.problems import FormatUnavailable
 
-#: results larger than this, in bytes, are reshaped beside the event loop
-_LARGE = 256 * 1024
-
-
-class Format(StrEnum):
-    """What a result can be asked for as."""
-
-    #: the run with ``{"schema", "data"}``, for pandas
-    TABLE = "table"
-    #: ``[{column: value}, …]``
-    RECORDS = "records"
-    #: ``{column: [value, …]}``
-    COLUMNS = "columns"
-    #: comma-separated text
-    CSV = "csv"
-    #: a JSON object a line
-    NDJSON = "ndjson"
-    #: Apache Parquet
-    PARQUET = "parquet"
-    #: Apache Arrow, IPC stream
-    ARROW = "arrow"
-
-
-MEDIA_TYPES = {
-    Format.TABLE: wire.JSON,
-    Format.RECORDS: wire.JSON,
-    Format.COLUMNS: wire.JSON,
-    Format.CSV: "text/csv",
-    Format.NDJSON: "application/x-ndjson",
-    Format.PARQUET: "application/vnd.apache.parquet",
-    Format.ARROW: "application/vnd.apache.arrow.stream",
-}
+if TYPE_CHECKING:
+    from litestar import Request
 
 #: what an Accept header may name, the preferred one of equals first
 _ACCEPTED = {
     wire.JSON: Format.TABLE,
     "application/x-ndjson": Format.NDJSON,
+    "application/jsonl": Format.NDJSON,
     "text/csv": Format.CSV,
     "application/vnd.apache.parquet": Format.PARQUET,
     "application/vnd.apache.arrow.stream": Format.ARROW,
 }
 
 
-class _Document(msgspec.Struct):
-    schema: msgspec.Raw
-    data: msgspec.Raw
+def shape_of(request: Request[Any, Any, Any]) -> Shape:
+    """Read the shape that a request asks for.
 
-
-class _Field(msgspec.Struct):
-    name: str
-
-
-class _Schema(msgspec.Struct):
-    fields: list[_Field]
-
-
-# Raw fields are skimmed, not parsed: digits and escapes pass through as they were stored.
-_document = msgspec.json.Decoder(_Document)
-_schema = msgspec.json.Decoder(_Schema)
-_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
-_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+    Raises:
+        InvalidInput: a parameter is malformed.
+        FormatUnavailable: this server does not write the format, or nothing that is accepted.
+    """
+    asked = request.query_params
+    with Faults() as faults:
+        offset, limit = faults.rows(asked.get("rows"))
+        columns = faults.columns(asked.getall("columns", []))
+        bigint = faults.choice("bigint", asked.get("bigint"), ("number", "string"))
+        csv_safe = faults.choice("csv_safe", asked.get("csv_safe"), ("0", "1"))
+    return Shape(
+        format=chosen(asked.get("format"), request.headers.get("accept")),
+        columns=columns,
+        offset=offset,
+        limit=limit,
+        bigint_as_string=bigint == "string",
+        csv_safe=csv_safe == "1",
+    )
 
 
 def chosen(format_: str | None, accept: str | None) -> Format:
@@ -89,24 +60,26 @@ def chosen(format_: str | None, accept: str | None) -> Format:
         except ValueError:
             message = f"must be one of {', '.join(Format)}"
             raise InvalidInput.of(FieldFault(field="format", message=message)) from None
-    elif accept is None or accept == "*/*":
+    elif accept is None or accept.strip() in ("", "*/*"):
         return Format.TABLE
     else:
         wanted = _negotiated(accept)
-    if wanted is not Format.TABLE and wanted not in _WRITERS:
-        raise FormatUnavailable(f"{wanted} is not to be had here; ask for one of {_available()}")
+    if wanted not in available():
+        raise FormatUnavailable(
+            f"{wanted} needs pgsched's extra arrow, which is not installed; ask for one of {_available()}"
+        )
     return wanted
 
 
 def _available() -> str:
-    return ", ".join([Format.TABLE, *_WRITERS])
+    return ", ".join(available())
 
 
 def _negotiated(accept: str) -> Format:
     ranges = dict(_weighed(part) for part in accept.split(","))
     best, weight = None, 0.0
     for media_type, format_ in _ACCEPTED.items():
-        if format_ is not Format.TABLE and format_ not in _WRITERS:
+        if format_ not in available():
             continue
         kind = media_type.partition("/")[0]
         here = next((ranges[name] for name in (media_type, f"{kind}/*", "*/*") if name in ranges), 0.0)
@@ -125,47 +98,8 @@ def _weighed(part: str) -> tuple[str, float]:
         key, _, value = parameter.partition("=")
         if key.strip().lower() == "q":
             try:
-                weight = float(value)
+                read = float(value)
             except ValueError:
-                weight = 1.0
+                continue
+            weight = read if 0 <= read <= 1 else 1.0
     return name.strip().lower(), weight
-
-
-async def rendered(stored: StoredRun, format_: Format) -> bytes:
-    """Write a run in a format: ``table`` is the run with its result, all others are the rows alone.
-
-    Raises:
-        NotFound: the run has no rows to be written alone.
-    """
-    if format_ is Format.TABLE:
-        return wire.run_with_result(stored)
-    if stored.result is None:
-        raise NotFound("result of run", f"{stored.run.id}, which is {stored.run.status}")
-    write = _WRITERS[format_]
-    if len(stored.result) > _LARGE:
-        return await asyncio.to_thread(write, stored.result)
-    return write(stored.result)
-
-
-def _records(document: bytes) -> bytes:
-    return bytes(_document.decode(document).data)
-
-
-def _columns(document: bytes) -> bytes:
-    parts = _document.decode(document)
-    rows = _rows.decode(parts.data)
-    names = [field.name for field in _schema.decode(parts.schema).fields]
-    return msgspec.json.encode({name: [row[name] for row in rows] for name in names})
-
-
-def _ndjson(document: bytes) -> bytes:
-    # A raw line end cannot stand inside JSON strings, but may stand between tokens.
-    lines = _raw_list.decode(_document.decode(document).data)
-    return b"".join(bytes(line).replace(b"\n", b" ") + b"\n" for line in lines)
-
-
-_WRITERS: dict[Format, Callable[[bytes], bytes]] = {
-    Format.RECORDS: _records,
-    Format.COLUMNS: _columns,
-    Format.NDJSON: _ndjson,
-}

@@ -12,7 +12,7 @@ from pgsched.entrypoints.http.callers import caller_of
 from pgsched.entrypoints.http.parameters import Faults
 from pgsched.entrypoints.http.preview import Previews
 from pgsched.entrypoints.http.problems import RETRY_AFTER_S
-from pgsched.entrypoints.http.runs import NO_CACHE
+from pgsched.entrypoints.http.results import NO_CACHE
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler

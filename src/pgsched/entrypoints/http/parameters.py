@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pgsched.domain.errors import FieldFault, InvalidInput, NotFound
@@ -145,6 +147,40 @@ class Faults:
             known = ", ".join(status.value for status in RunStatus)
             self.add("status", f"must be any or one of {known}, not {shown(text) or 'empty'}")
             return default
+
+    def rows(self, text: str | None) -> tuple[int, int | None]:
+        """Read ``rows``: ``offset,limit``."""
+        if text is None:
+            return 0, None
+        first, _, second = text.partition(",")
+        if _is_digits(first) and _is_digits(second) and len(text) < 40:
+            offset, limit = int(first), int(second)
+            if max(offset, limit) <= _LARGEST_ID:
+                return offset, limit
+        self.add("rows", f"must be offset,limit such as 0,1000, not {shown(text) or 'empty'}")
+        return 0, None
+
+    def columns(self, texts: Sequence[str]) -> tuple[str, ...] | None:
+        """Read ``columns``: names joined by commas; one with a comma or a quote in it is quoted as in CSV."""
+        if not texts:
+            return None
+        names: dict[str, None] = {}
+        for text in texts:
+            try:
+                lines = list(csv.reader([text], strict=True)) if "\n" not in text else []
+            except csv.Error:
+                lines = []
+            if len(lines) != 1 or not lines[0] or not all(lines[0]):
+                self.add("columns", f"must be names joined by commas, not {shown(text) or 'empty'}")
+                return None
+            names |= dict.fromkeys(lines[0])
+        return tuple(names)
+
+    def choice(self, field: str, text: str | None, known: tuple[str, ...]) -> str | None:
+        """Read a parameter that takes one of a few words."""
+        if text is not None and text not in known:
+            self.add(field, f"must be one of {', '.join(known)}, not {shown(text) or 'empty'}")
+        return text
 
     def include_result(self, text: str | None) -> bool:
         """Read ``include``: ``result`` is all there is to include."""

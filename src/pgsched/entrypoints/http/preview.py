@@ -1,17 +1,18 @@
-"""The newest rows of a result for the front page: the first few, without parsing the rest."""
+"""The newest rows of a result for the front page: the first few, the rest is not read."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pgsched.adapters.formats.columns import columns_of, rows_in
 from pgsched.domain.audience import WHOLE_ACCESS, access_to
 from pgsched.domain.errors import NotFound
-from pgsched.domain.runs import Run, RunStatus
+from pgsched.domain.runs import Run
 
 if TYPE_CHECKING:
     from pgsched.application.ports.views import QueryCard, RunView
@@ -21,30 +22,12 @@ if TYPE_CHECKING:
 ROWS, COLUMNS = 10, 12
 #: characters shown of a value
 _CHARACTERS = 120
-#: results with more rows are not fetched for a preview
-_MOST_ROWS = 5_000
 #: previews kept; a finished run never changes
 _KEPT = 256
 
 _NUMERIC = frozenset({"integer", "number"})
 
 
-class _Field(msgspec.Struct):
-    name: str
-    type: str
-
-
-class _Schema(msgspec.Struct):
-    fields: list[_Field]
-
-
-class _Document(msgspec.Struct):
-    schema: _Schema
-    data: msgspec.Raw
-
-
-_document = msgspec.json.Decoder(_Document)
-_rows = msgspec.json.Decoder(list[msgspec.Raw])
 _row = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
 
@@ -75,16 +58,17 @@ class Preview:
     hidden_columns: int
 
 
-def preview_of(run: Run, document: bytes) -> Preview:
-    """Read the first rows of a stored document."""
-    parts = _document.decode(document)
-    fields = parts.schema.fields[:COLUMNS]
-    rows = [_row.decode(raw) for raw in _rows.decode(parts.data)[:ROWS]]
+def preview_of(run: Run, schema: bytes, arrays: Sequence[bytes]) -> Preview:
+    """Make a preview of a Table Schema and the first rows, given as JSON arrays."""
+    columns = columns_of(schema)
+    rows = [_row.decode(raw) for array in arrays for raw in rows_in(array)][:ROWS]
     return Preview(
         run=run,
-        columns=tuple((field.name, field.type in _NUMERIC) for field in fields),
-        rows=tuple(tuple(_cell(bytes(row[field.name]), field.type) for field in fields) for row in rows),
-        hidden_columns=len(parts.schema.fields) - len(fields),
+        columns=tuple((column.name, column.type in _NUMERIC) for column in columns[:COLUMNS]),
+        rows=tuple(
+            tuple(_cell(bytes(row[column.name]), column.type) for column in columns[:COLUMNS]) for row in rows
+        ),
+        hidden_columns=max(0, len(columns) - COLUMNS),
     )
 
 
@@ -108,7 +92,7 @@ class Previews:
         self._kept: OrderedDict[int, Preview] = OrderedDict()
 
     async def of(self, audience: Audience, card: QueryCard) -> Preview | None:
-        """Return the preview of a query's newest success, None when there is none or it is too large.
+        """Return the preview of a query's newest success, None when there is none.
 
         ``card`` was just read for this audience, so a kept preview may be shown without asking again where
         every row is shown to it; only previews of every row are kept.
@@ -118,21 +102,21 @@ class Previews:
             return None
         # Without its grants: whether every row is shown to it anyway.
         whole = access_to(audience, query_id=card.id, visibility=card.visibility) == WHOLE_ACCESS
-        if whole and last.status is RunStatus.SUCCESS:
-            if (kept := self._kept.get(last.id)) is not None:
-                self._kept.move_to_end(last.id)
-                return kept
-            if (last.rows_returned or 0) > _MOST_ROWS:
-                return None
+        if whole and (kept := self._kept.get(last.id)) is not None:
+            self._kept.move_to_end(last.id)
+            return kept
         try:
-            stored = await self._view.latest(audience, card.id)
+            stored = await self._view.latest(audience, card.id, whole=False)
+            if stored.table_schema is None:
+                return None
+            if stored.rows is None and (kept := self._kept.get(stored.run.id)) is not None:
+                return kept
+            arrays = []
+            if stored.run.rows_returned:
+                arrays = [array async for array in self._view.rows(stored, limit=ROWS)]
         except NotFound:
             return None
-        if stored.result is None or (stored.run.rows_returned or 0) > _MOST_ROWS:
-            return None
-        if stored.rows is None and (kept := self._kept.get(stored.run.id)) is not None:
-            return kept
-        preview = await asyncio.to_thread(preview_of, stored.run, stored.result)
+        preview = preview_of(stored.run, stored.table_schema, arrays)
         if stored.rows is None:
             self._kept[stored.run.id] = preview
         while len(self._kept) > _KEPT:

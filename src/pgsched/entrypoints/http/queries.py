@@ -12,7 +12,7 @@ from pgsched.entrypoints.http import wire
 from pgsched.entrypoints.http.callers import caller_of
 from pgsched.entrypoints.http.description import Qid, answers, operation
 from pgsched.entrypoints.http.parameters import Faults, query_key
-from pgsched.entrypoints.http.runs import NO_CACHE
+from pgsched.entrypoints.http.results import NO_CACHE
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler

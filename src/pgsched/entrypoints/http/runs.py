@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, Any
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from pgsched.application.ports.views import RunFilter, StoredRun
+from pgsched.application.ports.views import RunFilter
 from pgsched.domain.runs import RunStatus
-from pgsched.entrypoints.http import conditional, formats, wire
+from pgsched.entrypoints.http import wire
 from pgsched.entrypoints.http.callers import caller_of
 from pgsched.entrypoints.http.description import Qid, RunId, answers, operation
+from pgsched.entrypoints.http.formats import shape_of
 from pgsched.entrypoints.http.parameters import Faults, query_key, run_key
+from pgsched.entrypoints.http.results import NO_CACHE, sent, told, wants_whole
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
     from pgsched.application.ports.views import RunView
 
-#: what is read may be kept by the reader alone, and asked about before each use: restrictions act at once
-NO_CACHE = {"Cache-Control": "private, no-cache"}
-
 _TAGS = ["Runs"]
+#: parameters that say in which shape a result is told
+_SHAPE = ("format", "rows", "columns", "bigint", "csv_safe")
 _Request = Request[Any, Any, Any]
 
 
@@ -50,80 +51,63 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
             )
             with_result = faults.include_result(asked.get("include"))
         page = await view.page(caller_of(request).audience, query_key(qid), wanted, with_result=with_result)
-        body = wire.run_list(
-            page.items, next_before=page.next_before, prev_after=page.prev_after, with_result=with_result
-        )
-        return ASGIResponse(body=body, media_type=wire.JSON, headers=NO_CACHE)
+        return await sent(request, wire.run_list(view, page, with_result=with_result), wire.JSON, NO_CACHE)
 
     @get(
         "/api/queries/{qid:str}/runs/latest",
         operation_id="getLatestRun",
         summary="Show the latest run with its result: the latest success, or of another status",
         tags=_TAGS,
-        operation_class=operation("status", "format", tagged=True),
+        operation_class=operation("status", *_SHAPE, tagged=True),
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def latest(request: _Request, qid: Qid) -> ASGIResponse:
-        format_ = _format(request)
+        shape = shape_of(request)
         with Faults() as faults:
             status = faults.status(request.query_params.get("status"), default=RunStatus.SUCCESS)
-        return await _told(
-            request, await view.latest(caller_of(request).audience, query_key(qid), status=status), format_
-        )
+        audience, whole = caller_of(request).audience, wants_whole(request, shape)
+        found = await view.latest(audience, query_key(qid), status=status, whole=whole)
+        return await told(request, view, found, shape)
 
     @get(
         "/api/runs/{run_id:str}",
         operation_id="getRun",
         summary="Show one run with its result",
         tags=_TAGS,
-        operation_class=operation("format", tagged=True),
+        operation_class=operation(*_SHAPE, tagged=True),
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def one(request: _Request, run_id: RunId) -> ASGIResponse:
-        format_ = _format(request)
-        return await _told(request, await view.one(caller_of(request).audience, run_key(run_id)), format_)
+        shape = shape_of(request)
+        audience, whole = caller_of(request).audience, wants_whole(request, shape)
+        return await told(request, view, await view.one(audience, run_key(run_id), whole=whole), shape)
 
     @get(
         "/api/queries/{qid:str}/runs/{run_id:str}/prev",
         operation_id="getPreviousRun",
         summary="Show the next older run of the same query, of any status",
         tags=_TAGS,
-        operation_class=operation("format", tagged=True),
+        operation_class=operation(*_SHAPE, tagged=True),
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def older(request: _Request, qid: Qid, run_id: RunId) -> ASGIResponse:
-        format_ = _format(request)
-        found = await view.neighbour(
-            caller_of(request).audience, query_key(qid), run_key(run_id), newer=False
-        )
-        return await _told(request, found, format_)
+        return await _neighbour(request, qid, run_id, newer=False)
 
     @get(
         "/api/queries/{qid:str}/runs/{run_id:str}/next",
         operation_id="getNextRun",
         summary="Show the next newer run of the same query, of any status",
         tags=_TAGS,
-        operation_class=operation("format", tagged=True),
+        operation_class=operation(*_SHAPE, tagged=True),
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def newer(request: _Request, qid: Qid, run_id: RunId) -> ASGIResponse:
-        format_ = _format(request)
-        found = await view.neighbour(caller_of(request).audience, query_key(qid), run_key(run_id), newer=True)
-        return await _told(request, found, format_)
+        return await _neighbour(request, qid, run_id, newer=True)
 
-    async def _told(request: _Request, stored: StoredRun, format_: formats.Format) -> ASGIResponse:
-        headers = {**NO_CACHE, "Vary": "Accept"}
-        tag = conditional.entity_tag(stored, format_, caller_of(request).audience)
-        if tag is not None:
-            headers["ETag"] = tag
-            known = request.headers.get("if-none-match")
-            if known is not None and conditional.is_known(tag, known):
-                return ASGIResponse(status_code=304, headers=headers)
-        body = await formats.rendered(stored, format_)
-        return ASGIResponse(body=body, media_type=formats.MEDIA_TYPES[format_], headers=headers)
+    async def _neighbour(request: _Request, qid: str, run_id: str, *, newer: bool) -> ASGIResponse:
+        shape = shape_of(request)
+        audience, whole = caller_of(request).audience, wants_whole(request, shape)
+        found = await view.neighbour(audience, query_key(qid), run_key(run_id), newer=newer, whole=whole)
+        return await told(request, view, found, shape)
 
     return [list_runs, latest, one, older, newer]
-
-
-def _format(request: _Request) -> formats.Format:
-    return formats.chosen(request.query_params.get("format"), request.headers.get("accept"))

@@ -6,13 +6,15 @@ were stored as: nothing here parses one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from pgsched.application.ports.views import QueryCard, StoredRun
+from pgsched.adapters.formats.shape import Shape
+from pgsched.adapters.formats.writing import written
+from pgsched.application.ports.views import QueryCard, RunPage, RunView
 from pgsched.domain.runs import Run
 
 JSON = "application/json"
@@ -69,21 +71,17 @@ def encode(value: object) -> bytes:
     return _encode(value)
 
 
-def run_with_result(stored: StoredRun) -> bytes:
-    """Encode a run with its result spliced in, ``null`` when it has none."""
-    return b'%b,"result":%b}' % (_encode(stored.run)[:-1], stored.result or b"null")
-
-
-def run_list(
-    items: Iterable[StoredRun], *, next_before: int | None, prev_after: int | None, with_result: bool
-) -> bytes:
-    """Encode a page of runs."""
-    bodies = (run_with_result(item) if with_result else _encode(item.run) for item in items)
-    return b'{"items":[%b],"next_before":%b,"prev_after":%b}' % (
-        b",".join(bodies),
-        _encode(next_before),
-        _encode(prev_after),
-    )
+async def run_list(view: RunView, page: RunPage, *, with_result: bool) -> AsyncGenerator[bytes]:
+    """Encode a page of runs, a run at a time."""
+    yield b'{"items":['
+    for number, item in enumerate(page.items):
+        yield b"," if number else b""
+        if with_result:
+            async for piece in written(view, item, Shape()):
+                yield piece
+        else:
+            yield _encode(item.run)
+    yield b'],"next_before":%b,"prev_after":%b}' % (_encode(page.next_before), _encode(page.prev_after))
 
 
 def query_list(cards: Sequence[QueryCard], *, total: int, limit: int, offset: int) -> bytes:

@@ -1,0 +1,129 @@
+"""A stored result written in a shape, piece by piece: memory holds a few rows, whatever the size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from pgsched.adapters.formats.columns import Column, columns_of, parts_of, picked, rows_in
+from pgsched.adapters.formats.csv_text import CsvWriter
+from pgsched.adapters.formats.json_text import ColumnsWriter, NdjsonWriter, RecordsWriter
+from pgsched.adapters.formats.shape import Format, Shape
+from pgsched.application.ports.views import RunView, StoredRun
+from pgsched.domain.errors import NotFound
+
+#: arrays of rows larger than this, in bytes, are written beside the event loop
+_LARGE = 64 * 1024
+
+_T = TypeVar("_T")
+
+
+class Writer(Protocol):
+    """Writes rows that come as JSON arrays of objects, some at a time."""
+
+    #: whether all rows have to be looked at before the first is written
+    looks: bool
+
+    def look(self, array: bytes) -> None:
+        """See some rows beforehand."""
+        ...
+
+    def begin(self) -> bytes:
+        """Return what stands before the first row."""
+        ...
+
+    def rows(self, array: bytes) -> bytes:
+        """Return some rows as written; nothing when they have to wait."""
+        ...
+
+    def end(self) -> Iterator[bytes]:
+        """Return what waited and what stands after the last row."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held, written to the end or not."""
+        ...
+
+
+async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenerator[bytes]:
+    """Write a run in a shape: ``table`` is the run with its result, all others are the rows alone.
+
+    Raises:
+        NotFound: the run has no rows to be written alone, or was deleted meanwhile.
+        InvalidInput: a column is asked for that the result does not have.
+    """
+    if not stored.has_result:
+        if shape.format is not Format.TABLE:
+            raise NotFound("result of run", f"{stored.run.id}, which is {stored.run.status}")
+        yield _run_json(stored) + b',"result":null}'
+        return
+    document = (None, None) if stored.result is None else parts_of(stored.result)
+    schema = document[0] or stored.table_schema or b'{"fields":[]}'
+    if shape.columns is not None:
+        schema = picked(schema, shape.columns)
+    writer = _writer(stored, schema, shape)
+
+    def rows() -> AsyncGenerator[bytes]:
+        if document[1] is None:
+            return view.rows(stored, offset=shape.offset, limit=shape.limit)
+        return _of_document(document[1], shape)
+
+    try:
+        if writer.looks:
+            async with aclosing(rows()) as arrays:
+                async for array in arrays:
+                    await _beside(len(array), writer.look, array)
+        yield writer.begin()
+        async with aclosing(rows()) as arrays:
+            async for array in arrays:
+                if piece := await _beside(len(array), writer.rows, array):
+                    yield piece
+        end = writer.end()
+        while (piece := await _beside(_LARGE + 1, next, end, None)) is not None:
+            if piece:
+                yield piece
+    finally:
+        writer.close()
+
+
+def _run_json(stored: StoredRun) -> bytes:
+    # Writes UTC times as RFC 3339 with Z; microseconds only where there are any.
+    return msgspec.json.encode(stored.run)[:-1]
+
+
+def _writer(stored: StoredRun, schema: bytes, shape: Shape) -> Writer:
+    columns: Sequence[Column] = columns_of(schema)
+    match shape.format:
+        case Format.TABLE:
+            before = b'%b,"result":{"schema":%b,"data":[' % (_run_json(stored), schema)
+            return RecordsWriter(columns, shape, before=before, after=b"]}}")
+        case Format.RECORDS:
+            return RecordsWriter(columns, shape)
+        case Format.COLUMNS:
+            return ColumnsWriter(columns, shape)
+        case Format.CSV:
+            return CsvWriter(columns, shape)
+        case Format.NDJSON:
+            return NdjsonWriter(columns, shape)
+    # pyarrow is an extra and heavy: loaded where it is used
+    from pgsched.adapters.formats.arrow_tables import ArrowWriter, ParquetWriter
+
+    return ParquetWriter(columns) if shape.format is Format.PARQUET else ArrowWriter(columns)
+
+
+async def _of_document(data: bytes, shape: Shape) -> AsyncGenerator[bytes]:
+    if not shape.is_page:
+        yield data
+        return
+    rows = rows_in(data)[shape.offset : None if shape.limit is None else shape.offset + shape.limit]
+    yield b"[%b]" % b",".join(rows)
+
+
+async def _beside(size: int, act: Callable[..., _T], *given: object) -> _T:
+    if size <= _LARGE:
+        return act(*given)
+    return await asyncio.to_thread(act, *given)
