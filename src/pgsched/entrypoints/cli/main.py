@@ -43,6 +43,8 @@ COMMANDS: dict[str, Place] = {
     "db": _place("db", "group", "Migrate or print the metadata database's schema."),
     "keys": _place("keys", "group", "Make, rotate, list and check the keys that seal passwords."),
     "users": _place("users", "group", "Accounts that may log in."),
+    "tokens": _place("tokens", "group", "API tokens that read for an account."),
+    "audit": _place("audit", "group", "Who changed what."),
     "dsn": _place("dsn", "group", "Data sources that queries run against."),
     "queries": _place("queries", "group", "Scheduled queries."),
     "runs": _place("runs", "group", "Past and present runs, with their results."),

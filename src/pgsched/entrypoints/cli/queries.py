@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import fields
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pgsched.entrypoints.cli.instants import instant_of
 from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option
 
@@ -105,7 +105,7 @@ def add(
     from pgsched.domain.schedules import ScheduleType
 
     text = _sql_text(sql)
-    starts = None if start_at is None else _instant(start_at)
+    starts = None if start_at is None else instant_of(start_at, "--start-at")
     kinds: dict[str, Any] = {
         "schedule_type": ScheduleType,
         "visibility": Visibility,
@@ -215,18 +215,6 @@ def _sql_text(given: str) -> str:
         raise click.BadParameter(
             f"{given[1:]} is not UTF-8: byte {error.start + 1}", param_hint="--sql"
         ) from None
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise click.BadParameter(
-            "must be ISO 8601 with an offset, such as 2026-01-01T06:00:00Z", param_hint="--start-at"
-        )
-    return instant
 
 
 def _row(job: Job, source_name: str | None) -> dict[str, object]:
