@@ -117,7 +117,7 @@ def test_sql_comes_from_a_file_or_standard_input(place):
         (("--max-rows", "0"), "max_rows: must be 1 to 1000000000, not 0"),
         (("--timeout-ms", "0"), "timeout_ms: must be 1 to 86400000, not 0"),
         (("--misfire-window", "soon"), "misfire_window: "),
-        (("--data-source", "nothing"), "there is no data source nothing"),
+        (("--data-source", "nothing"), "data_source: there is no data source nothing"),
     ],
 )
 def test_queries_add_refuses_in_one_line(place, changed, said):

@@ -13,10 +13,8 @@ from pgsched.domain.accounts import NewAccount
 from pgsched.domain.audience import EVERYTHING
 from pgsched.domain.audit import Actor
 from pgsched.domain.errors import EmailTaken, QueryFailed, SqlNotAllowed
-from pgsched.domain.jobs import Job, JobSpec
+from pgsched.domain.jobs import Job
 from pgsched.domain.runs import RunStatus
-from pgsched.domain.schedules import ScheduleType
-from pgsched.domain.sources import NewSource
 from pgsched.entrypoints.container import opened
 from pgsched.entrypoints.in_memory import InMemory, in_memory
 
@@ -25,18 +23,23 @@ BY = Actor(name="cli:test")
 
 
 async def add_job(world: InMemory, *, sql: str = SQL, expr: str = "PT1H") -> Job:
-    added = await world.container.add_source()(
-        NewSource(name="shop", host="db.example", dbname="shop", username="reader"), "a password"
-    )
-    spec = JobSpec(
-        name="sales",
-        title="Sales",
-        sql_text=sql,
-        data_source_id=added.source.id,
-        schedule_type=ScheduleType.INTERVAL,
-        schedule_expr=expr,
-    )
-    return await world.container.add_job()(spec)
+    source = {
+        "name": "shop",
+        "host": "db.example",
+        "dbname": "shop",
+        "username": "reader",
+        "password": "a password",
+    }
+    await world.container.add_source()(source, BY)
+    job = {
+        "name": "sales",
+        "title": "Sales",
+        "sql_text": sql,
+        "data_source": "shop",
+        "schedule_type": "interval",
+        "schedule_expr": expr,
+    }
+    return await world.container.add_job()(job, BY)
 
 
 async def work_until_over(world: InMemory, runs: int) -> list[RunStatus]:

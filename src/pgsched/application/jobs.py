@@ -1,49 +1,167 @@
-"""Query jobs: adding one."""
+"""Query jobs: adding one, changing one, running one by hand."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 
-from pgsched.application.ports.execution import SqlGuard
-from pgsched.application.ports.repositories import Jobs, Sources
+from pgsched.application.job_judge import JobJudge
+from pgsched.application.ports.audit import Audit, Transactions
+from pgsched.application.ports.queue import RunQueue
+from pgsched.application.ports.repositories import Jobs
 from pgsched.application.ports.timing import Clock
-from pgsched.domain.durations import Duration
-from pgsched.domain.errors import BadSchedule, FieldFault, SqlNotAllowed
+from pgsched.application.versions import TRIES, KnownVersion
+from pgsched.domain.audit import Actor, added, changed, done
+from pgsched.domain.errors import Stale
 from pgsched.domain.jobs import Job, JobSpec
-from pgsched.domain.schedules import Schedule
+from pgsched.domain.planning import plan_due
+from pgsched.domain.runs import Run
+
+#: jobs planned in one transaction before a change of plan
+_PLAN_BATCH = 100
 
 
 class AddJob:
-    """Asks the guard and the schedule, not the source, and stores the job."""
+    """Judges what somebody wrote about a query and stores it."""
 
-    def __init__(self, jobs: Jobs, sources: Sources, guard: SqlGuard, clock: Clock) -> None:
+    def __init__(
+        self, jobs: Jobs, judge: JobJudge, clock: Clock, transactions: Transactions, audit: Audit
+    ) -> None:
         self._jobs = jobs
-        self._sources = sources
-        self._guard = guard
+        self._judge = judge
         self._clock = clock
+        self._transactions = transactions
+        self._audit = audit
 
-    async def __call__(self, spec: JobSpec, *, start_at: datetime | None = None) -> Job:
-        """Store the job.
+    async def __call__(self, given: Mapping[str, object], by: Actor) -> Job:
+        """Store the job that these fields describe.
 
         Raises:
-            SqlNotAllowed: the guard refuses the statement; says what and where.
-            BadSchedule: the expression is not one, or has no instant in ten years.
-            BadTimezone: the zone is not in the IANA database.
-            InvalidInput: another field breaks a rule.
-            NotFound: there is no such source.
+            InvalidInput: with every fault; the subclass where all are of one kind (see ``JobJudge``).
             NameTaken: another query has the name.
         """
-        now = await self._clock.now()
-        anchor = start_at or now.replace(microsecond=0)
-        schedule = Schedule.parse(spec.schedule_type, spec.schedule_expr, spec.timezone, anchor)
-        if schedule.next_after(now) is None:
-            raise BadSchedule.of(FieldFault(field="schedule_expr", message="never fires"))
-        Duration.parse(spec.misfire_window, field="misfire_window")
-        source = await self._sources.get(spec.data_source_id)
-        verdict = await asyncio.to_thread(
-            self._guard.check, spec.sql_text, allow_user_functions=source.allow_user_functions
-        )
-        if not verdict.allowed:
-            raise SqlNotAllowed(verdict.detail, reason=str(verdict.code), position=verdict.position)
-        return await self._jobs.add(spec, start_at=start_at)
+        judged = await self._judge(given, await self._clock.now())
+        async with self._transactions.begin(rights=True):
+            job = await self._jobs.add(judged.spec, start_at=judged.start_at)
+            await self._audit.record(by, added("query", job.id, job.spec.name, trail_of(job)))
+        return job
+
+
+class ChangeJob:
+    """Judges a change of a query and stores it; what is due by the former plan is planned before."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        queue: RunQueue,
+        judge: JobJudge,
+        clock: Clock,
+        transactions: Transactions,
+        audit: Audit,
+    ) -> None:
+        self._jobs = jobs
+        self._queue = queue
+        self._judge = judge
+        self._clock = clock
+        self._transactions = transactions
+        self._audit = audit
+
+    async def __call__(
+        self,
+        key: str | int,
+        given: Mapping[str, object],
+        by: Actor,
+        *,
+        only_if: KnownVersion | None = None,
+    ) -> Job:
+        """Change the fields that are given; without ``only_if`` the last write of a field wins.
+
+        Raises:
+            NotFound: there is no such query.
+            Stale: its version is not one that ``only_if`` knows.
+            InvalidInput: with every fault; the subclass where all are of one kind (see ``JobJudge``).
+            NameTaken: another query has the name.
+        """
+        for _ in range(TRIES):
+            before = await self._jobs.get(key)
+            if only_if is not None and not only_if(before.updated_at):
+                raise Stale("query")
+            key, now = before.id, await self._clock.now()
+            judged = await self._judge(given, now, before)
+            resume = given.get("enabled") is True
+            if not _is_other(before, judged.spec, judged.start_at, resume=resume):
+                return before
+            if before.next_run_at is not None and before.next_run_at <= now:
+                # Each instant that was due while the former plan held has its outcome by that plan.
+                while (await self._queue.plan_due(plan_due, limit=_PLAN_BATCH)).jobs == _PLAN_BATCH:
+                    pass
+            try:
+                async with self._transactions.begin(rights=True):
+                    after = await self._jobs.change(
+                        before, judged.spec, start_at=judged.start_at, resume=resume
+                    )
+                    entry = changed(
+                        "query.update", after.id, after.spec.name, trail_of(before), trail_of(after)
+                    )
+                    await self._audit.record(by, entry)
+            except Stale:
+                continue
+            return after
+        raise Stale("query")
+
+
+class RequestRun:
+    """Queues a run of a query now, whatever its schedule says."""
+
+    def __init__(self, jobs: Jobs, queue: RunQueue, transactions: Transactions, audit: Audit) -> None:
+        self._jobs = jobs
+        self._queue = queue
+        self._transactions = transactions
+        self._audit = audit
+
+    async def __call__(self, key: str | int, by: Actor) -> Run:
+        """Queue the run, of a disabled query too.
+
+        Raises:
+            NotFound: there is no such query.
+        """
+        job = await self._jobs.get(key)
+        async with self._transactions.begin():
+            run = await self._queue.request(job.id)
+            await self._audit.record(by, done("run.request", run.id, job.spec.name, {"query_id": job.id}))
+        return run
+
+
+class CancelRun:
+    """Cancels a run: a waiting one at once, a running one by its worker."""
+
+    def __init__(self, queue: RunQueue, transactions: Transactions, audit: Audit) -> None:
+        self._queue = queue
+        self._transactions = transactions
+        self._audit = audit
+
+    async def __call__(self, run_id: int, by: Actor) -> Run:
+        """Return the run as it is once it was asked for.
+
+        Raises:
+            NotFound: there is no such run.
+            NotCancellable: it is over.
+        """
+        async with self._transactions.begin():
+            run = await self._queue.request_cancel(run_id)
+            await self._audit.record(by, done("run.cancel", run.id, None, {"query_id": run.query_id}))
+        return run
+
+
+def trail_of(job: Job) -> dict[str, object]:
+    """Return what the audit trail keeps of a job."""
+    decided = {field.name: getattr(job.spec, field.name) for field in fields(JobSpec)}
+    return {**decided, "start_at": job.anchor_at, "paused_at": job.paused_at}
+
+
+def _is_other(before: Job, spec: JobSpec, start_at: datetime | None, *, resume: bool) -> bool:
+    """Whether the change changes anything."""
+    if before.spec != spec or (resume and before.paused_at is not None):
+        return True
+    return start_at is not None and start_at.replace(microsecond=0) != before.anchor_at

@@ -1,14 +1,33 @@
-"""Data sources: adding one, looking one over."""
+"""Data sources: adding one, changing one, looking one over."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
+from pgsched.application.ports.audit import Audit, Transactions
 from pgsched.application.ports.execution import QuerySource, SourceAddress, SourceReport
 from pgsched.application.ports.repositories import Sources
 from pgsched.application.ports.secrets import PasswordVault
-from pgsched.domain.errors import CannotOpen, FieldFault, InvalidInput, KeyFault, NoPrivateKey
+from pgsched.application.source_passwords import (
+    PASSWORD_FIELDS,
+    is_given,
+    password_given_faults,
+    sealed_password,
+)
+from pgsched.application.versions import TRIES, KnownVersion
+from pgsched.domain.audit import Actor, added, changed
+from pgsched.domain.errors import (
+    CannotOpen,
+    FieldFault,
+    InvalidInput,
+    KeyFault,
+    NoPrivateKey,
+    PasswordRequired,
+    Stale,
+)
+from pgsched.domain.source_changes import drafted_source, password_faults
 from pgsched.domain.sources import DataSource, NewSource
 
 
@@ -17,40 +36,140 @@ class AddedSource:
     """A stored source and what a first look at it found."""
 
     source: DataSource
-    report: SourceReport
+    #: None when nobody asked for a look
+    report: SourceReport | None
 
 
 class AddSource:
-    """Seals the password, stores the source, and looks it over so that faults show at once."""
+    """Judges what somebody wrote about a source, seals its password and stores it."""
 
-    def __init__(self, sources: Sources, vault: PasswordVault, at_source: QuerySource) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        vault: PasswordVault,
+        at_source: QuerySource,
+        transactions: Transactions,
+        audit: Audit,
+    ) -> None:
         self._sources = sources
         self._vault = vault
         self._at_source = at_source
+        self._transactions = transactions
+        self._audit = audit
 
-    async def __call__(
-        self, new: NewSource, password: str | None, *, key_version: int | None = None
-    ) -> AddedSource:
-        """Store the source; an unreachable one is stored too, the report says so.
+    async def __call__(self, given: Mapping[str, object], by: Actor, *, look: bool = False) -> AddedSource:
+        """Store the source that these fields describe: those of ``NewSource``, and ``PASSWORD_FIELDS``.
+
+        With ``look`` it is looked over so that faults show at once; an unreachable one is stored too.
 
         Raises:
-            InvalidInput: ``key_version`` is not the version that seals now.
+            InvalidInput: with every fault.
+            NoPrivateKey: a bare sealed password cannot be checked and bound here.
             KeyFault: there is no usable public key.
             NameTaken: another source has the name.
         """
-        if key_version is not None and key_version != (current := self._vault.current_version):
-            raise InvalidInput.of(
-                FieldFault(
-                    field="key_version", message=f"is {key_version}, but the key that seals is {current}"
-                )
-            )
-        if password is not None:
-            new = replace(new, password=self._vault.seal(password, new.binding))
-        source = await self._sources.add(new)
+        new = await _judged(given, self._vault)
+        async with self._transactions.begin():
+            source = await self._sources.add(new)
+            await self._audit.record(by, added("source", source.id, source.name, trail_of(source)))
+        if not look:
+            return AddedSource(source=source, report=None)
+        password = given.get("password")
         report = await self._at_source.inspect(
-            address_of(source, password), allow_metadata=source.allow_metadata
+            address_of(source, password if isinstance(password, str) else None),
+            allow_metadata=source.allow_metadata,
         )
         return AddedSource(source=source, report=report)
+
+
+class ChangeSource:
+    """Judges a change of a source and stores it; what decides where its password goes needs the password."""
+
+    def __init__(
+        self, sources: Sources, vault: PasswordVault, transactions: Transactions, audit: Audit
+    ) -> None:
+        self._sources = sources
+        self._vault = vault
+        self._transactions = transactions
+        self._audit = audit
+
+    async def __call__(
+        self,
+        key: str | int,
+        given: Mapping[str, object],
+        by: Actor,
+        *,
+        only_if: KnownVersion | None = None,
+    ) -> DataSource:
+        """Change the fields that are given; without ``only_if`` the last write of a field wins.
+
+        Raises:
+            NotFound: there is no such source.
+            Stale: its version is not one that ``only_if`` knows.
+            InvalidInput: with every fault.
+            PasswordRequired: the change sends the password elsewhere, and the password is not given.
+            NoPrivateKey: a bare sealed password cannot be checked and bound here.
+            KeyFault: there is no usable public key.
+            NameTaken: another source has the name.
+        """
+        for _ in range(TRIES):
+            before = await self._sources.get(key)
+            if only_if is not None and not only_if(before.updated_at):
+                raise Stale("data source")
+            key = before.id
+            after = await _judged(given, self._vault, before)
+            if not is_given(given) and all(
+                getattr(before, each.name) == getattr(after, each.name) for each in fields(NewSource)
+            ):
+                return before
+            try:
+                async with self._transactions.begin():
+                    source = await self._sources.change(before, after)
+                    old, new = trail_of(before), trail_of(source)
+                    if is_given(given):
+                        # the trail says that it was set, also to what it was
+                        old["password"], new["password"] = before.password and "old", after.password and "new"
+                    entry = changed("source.update", source.id, source.name, old, new)
+                    await self._audit.record(by, entry)
+            except Stale:
+                continue
+            return source
+        raise Stale("data source")
+
+
+async def _judged(
+    given: Mapping[str, object], vault: PasswordVault, before: DataSource | None = None
+) -> NewSource:
+    """Return the source as it shall be, its password sealed.
+
+    Raises:
+        InvalidInput: with every fault.
+        KeyFault: the password cannot be sealed, or not be opened.
+    """
+    about = {name: value for name, value in given.items() if name not in PASSWORD_FIELDS}
+    draft = drafted_source(about, before)
+    faults = [*draft.faults, *password_given_faults(given, vault.algo)]
+    if before is not None and not is_given(given):
+        faults += [
+            FieldFault(field=name, message="comes with password or enc_password_b64")
+            for name in ("enc_algo", "key_version")
+            if given.get(name) is not None
+        ]
+        moves = password_faults(before, draft.value) if not draft.faults else ()
+        if moves and not faults:
+            raise PasswordRequired.of(*moves)
+        faults += moves
+    if faults:
+        raise InvalidInput.of(*faults)
+    if before is not None and not is_given(given):
+        return replace(draft.value, password=before.password)
+    return replace(draft.value, password=await sealed_password(vault, given, draft.value.binding))
+
+
+def trail_of(source: DataSource) -> dict[str, object]:
+    """Return what the audit trail keeps of a source: whether it has a password, never which."""
+    kept = {each.name: getattr(source, each.name) for each in fields(NewSource) if each.name != "password"}
+    return {**kept, "has_password": source.password is not None}
 
 
 class InspectSource:

@@ -6,6 +6,7 @@
     ├── InvalidInput                  invalid_request   (field faults)
     │   ├── BadSchedule               bad_schedule
     │   ├── BadTimezone               bad_timezone
+    │   ├── PasswordRequired          password_required
     │   └── SqlNotAllowed             sql_not_allowed   (position)
     ├── SettingFault                  bad_setting       (variable)
     ├── NotFound                      not_found         (noun, key)
@@ -87,6 +88,15 @@ class InvalidInput(PgschedError):
         return cls("; ".join(f"{fault.field}: {fault.message}" for fault in faults), faults)
 
 
+def together(faults: Sequence[InvalidInput]) -> InvalidInput:
+    """Return one error that tells all of several; its code is theirs when they have one in common."""
+    if len(faults) == 1:
+        return faults[0]
+    kinds = {type(fault) for fault in faults}
+    kind = kinds.pop() if len(kinds) == 1 and SqlNotAllowed not in kinds else InvalidInput
+    return kind.of(*(each for fault in faults for each in fault.faults))
+
+
 class BadSchedule(InvalidInput):
     """The schedule expression is not one, or never fires."""
 
@@ -97,6 +107,12 @@ class BadTimezone(InvalidInput):
     """The zone is not in the IANA time zone database."""
 
     code = "bad_timezone"
+
+
+class PasswordRequired(InvalidInput):
+    """A source's password must come with a change of where it is sent, or of how its server is verified."""
+
+    code = "password_required"
 
 
 class SqlNotAllowed(InvalidInput):

@@ -152,7 +152,8 @@ def first_instant(spec: JobSpec, anchor: datetime, now: datetime) -> datetime | 
     )
     if spec.schedule_type is ScheduleType.INTERVAL:
         return next(schedule.instants_after(anchor, inclusive=True), None)
-    return schedule.next_after(now)
+    # a start in the future holds for cron too
+    return next(schedule.instants_after(max(anchor, now), inclusive=anchor > now), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

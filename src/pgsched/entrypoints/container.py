@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
     from pgsched.application.accounts import AddAccount, ChangeAccount, DeleteAccount, SetPassword
     from pgsched.application.authentication import Authenticate
+    from pgsched.application.dry_run import DryRun, DryRunSlots
     from pgsched.application.hashing import BoundedHashing
     from pgsched.application.housekeeping import Housekeeping
-    from pgsched.application.jobs import AddJob
+    from pgsched.application.job_judge import JobJudge
+    from pgsched.application.jobs import AddJob, CancelRun, ChangeJob, RequestRun
     from pgsched.application.keys import RotateKeys
     from pgsched.application.login import CheckPassword, EndSession, LogIn
     from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
@@ -39,8 +41,9 @@ if TYPE_CHECKING:
     from pgsched.application.ports.timing import Alarms, Clock
     from pgsched.application.ports.upkeep import FiguresView, Retention, RunTally
     from pgsched.application.ports.views import HealthView, QueryView, RunView
+    from pgsched.application.removal import RemoveJob, RemoveSource
     from pgsched.application.run_job import RunJob
-    from pgsched.application.sources import AddSource, InspectSource
+    from pgsched.application.sources import AddSource, ChangeSource, InspectSource
     from pgsched.application.tokens import AddToken, DeleteToken
     from pgsched.application.work import Worker
     from pgsched.domain.retention import Limits
@@ -369,7 +372,10 @@ class Container(containers.DeclarativeContainer):
     alarms = providers.Singleton(_alarms)
 
     add_source: providers.Factory[AddSource] = providers.Factory(
-        _use_case("sources", "AddSource"), sources, vault, at_source
+        _use_case("sources", "AddSource"), sources, vault, at_source, transactions, audit
+    )
+    change_source: providers.Factory[ChangeSource] = providers.Factory(
+        _use_case("sources", "ChangeSource"), sources, vault, transactions, audit
     )
     inspect_source: providers.Factory[InspectSource] = providers.Factory(
         _use_case("sources", "InspectSource"), sources, vault, at_source
@@ -424,8 +430,30 @@ class Container(containers.DeclarativeContainer):
     delete_token: providers.Factory[DeleteToken] = providers.Factory(
         _use_case("tokens", "DeleteToken"), tokens, transactions, audit
     )
+    judge_job: providers.Factory[JobJudge] = providers.Factory(
+        _use_case("job_judge", "JobJudge"), sources, guard, settings.provided.default_query_interval
+    )
     add_job: providers.Factory[AddJob] = providers.Factory(
-        _use_case("jobs", "AddJob"), jobs, sources, guard, clock
+        _use_case("jobs", "AddJob"), jobs, judge_job, clock, transactions, audit
+    )
+    change_job: providers.Factory[ChangeJob] = providers.Factory(
+        _use_case("jobs", "ChangeJob"), jobs, queue, judge_job, clock, transactions, audit
+    )
+    request_run: providers.Factory[RequestRun] = providers.Factory(
+        _use_case("jobs", "RequestRun"), jobs, queue, transactions, audit
+    )
+    cancel_run: providers.Factory[CancelRun] = providers.Factory(
+        _use_case("jobs", "CancelRun"), queue, transactions, audit
+    )
+    remove_job: providers.Factory[RemoveJob] = providers.Factory(
+        _use_case("removal", "RemoveJob"), jobs, transactions, audit
+    )
+    remove_source: providers.Factory[RemoveSource] = providers.Factory(
+        _use_case("removal", "RemoveSource"), sources, jobs, remove_job, transactions, audit
+    )
+    dry_run_slots: providers.Provider[DryRunSlots] = providers.Singleton(_use_case("dry_run", "DryRunSlots"))
+    dry_run: providers.Factory[DryRun] = providers.Factory(
+        _use_case("dry_run", "DryRun"), jobs, sources, vault, guard, at_source, dry_run_slots
     )
     run_job: providers.Factory[RunJob] = providers.Factory(
         _use_case("run_job", "RunJob"), queue, vault, guard, at_source, kept

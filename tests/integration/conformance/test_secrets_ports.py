@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nacl.public import PrivateKey
+from nacl.public import PrivateKey, SealedBox
 
 from pgsched.adapters.crypto.keygen import generate_pair, write_pair
 from pgsched.adapters.crypto.keyring import PrivateKeyring, PublicKeyring
 from pgsched.adapters.crypto.passwords import Argon2Passwords
 from pgsched.adapters.crypto.rings import KeyFileRings
 from pgsched.adapters.crypto.vault import SealedBoxVault
-from pgsched.adapters.memory.secrets import MemoryKeyRings, OpenVault, PlainHasher
+from pgsched.adapters.memory.secrets import MemoryKeyRings, OpenVault, PlainHasher, sealed_bare
 from pgsched.application.ports.secrets import KeyRings, KeyVersions, PasswordHasher, PasswordVault
 from pgsched.domain.errors import CannotOpen, KeyFault, NoPrivateKey
 from pgsched.domain.sources import SourceBinding
@@ -112,6 +112,46 @@ def test_without_a_public_key_nothing_is_sealed(vault: MakeVault) -> None:
         made.seal("hunter22", BINDING)
     with pytest.raises(KeyFault):
         _ = made.current_version
+
+
+def bare(vault: PasswordVault, password: str) -> bytes:
+    """A password sealed by somebody who knows the public key and no envelope."""
+    if isinstance(vault, OpenVault):
+        return sealed_bare(password)
+    return bytes(SealedBox(KEYS[1].public_key).encrypt(password.encode()))
+
+
+def test_envelope_and_bare_password_from_outside_open(vault: MakeVault) -> None:
+    made = vault({1}, {1})
+    sealed = made.seal("hunter22", BINDING)
+    assert sealed.algo == made.algo
+    assert made.open_given(sealed.ciphertext, BINDING, key_version=1) == "hunter22"
+    assert made.open_given(sealed.ciphertext, BINDING, key_version=1, bound=True) == "hunter22"
+    assert made.open_given(bare(made, "hünter22"), BINDING, key_version=1) == "hünter22"
+
+
+def test_envelope_of_another_source_is_not_taken_from_outside(vault: MakeVault) -> None:
+    made = vault({1}, {1})
+    sealed = made.seal("hunter22", replace(BINDING, host="elsewhere"))
+    with pytest.raises(CannotOpen) as caught:
+        made.open_given(sealed.ciphertext, BINDING, key_version=1)
+    assert "hunter22" not in caught.value.detail
+
+
+def test_bare_password_is_no_envelope(vault: MakeVault) -> None:
+    made = vault({1}, {1})
+    with pytest.raises(CannotOpen):
+        made.open_given(bare(made, "hunter22"), BINDING, key_version=1, bound=True)
+
+
+def test_nothing_from_outside_opens_without_its_private_key(vault: MakeVault) -> None:
+    made = vault({1}, {1})
+    for opening, version in ((set(), 1), ({1}, 2)):
+        with pytest.raises(NoPrivateKey):
+            vault({1}, opening).open_given(bare(made, "hunter22"), BINDING, key_version=version)
+    for damaged in (b"", b"x" * 100):
+        with pytest.raises(CannotOpen):
+            made.open_given(damaged, BINDING, key_version=1)
 
 
 # rings

@@ -54,6 +54,11 @@ class SealedBoxVault:
         return self._sealing().current_version
 
     @property
+    def algo(self) -> str:
+        """Name of the bound envelope's format."""
+        return ALGO
+
+    @property
     def can_open(self) -> bool:
         """Whether a private key is configured here."""
         return self._private is not None
@@ -102,6 +107,26 @@ class SealedBoxVault:
             NoPrivateKey: no private key of that version is configured here.
             CannotOpen: another key, a damaged box, or one moved from another source.
         """
+        if self._private is not None and sealed.algo != ALGO:
+            raise CannotOpen(f"the sealed password's format is not {ALGO}; {_AGAIN}")
+        return _checked(self._unsealed(sealed.ciphertext, sealed.key_version), binding)
+
+    def open_given(
+        self, ciphertext: bytes, binding: SourceBinding, *, key_version: int, bound: bool = False
+    ) -> str:
+        """Open what somebody sealed with the public key: the bound envelope, or a bare password.
+
+        Whatever looks like an envelope is taken for one: that of another source is not its bare text.
+        """
+        plain = self._unsealed(ciphertext, key_version)
+        if bound or _is_envelope(plain):
+            return _checked(plain, binding)
+        try:
+            return plain.decode()
+        except UnicodeDecodeError:
+            raise CannotOpen(f"what was sealed is neither a {ALGO} envelope nor UTF-8 text") from None
+
+    def _unsealed(self, ciphertext: bytes, key_version: int) -> bytes:
         from nacl.exceptions import CryptoError
         from nacl.public import PrivateKey, SealedBox
 
@@ -110,21 +135,18 @@ class SealedBoxVault:
                 "no private key is configured here, so the source's password cannot be opened;"
                 " set APP_PRIVATE_KEY_B64_PATH"
             )
-        if sealed.algo != ALGO:
-            raise CannotOpen(f"the sealed password's format is not {ALGO}; {_AGAIN}")
-        key = self._private().keys.get(sealed.key_version)
+        key = self._private().keys.get(key_version)
         if key is None:
             raise NoPrivateKey(
-                f"the password was sealed with key version {sealed.key_version},"
+                f"the password was sealed with key version {key_version},"
                 f" which the private key file does not hold; add that key or {_AGAIN}"
             )
         try:
-            plain = SealedBox(PrivateKey(key)).decrypt(sealed.ciphertext)
+            return bytes(SealedBox(PrivateKey(key)).decrypt(ciphertext))
         except (CryptoError, ValueError, TypeError):
             raise CannotOpen(
                 f"the sealed password does not open: it is damaged or was sealed for another key; {_AGAIN}"
             ) from None
-        return _checked(bytes(plain), binding)
 
     def _sealing(self) -> PublicKeyring:
         if self._public is None:
@@ -132,6 +154,14 @@ class SealedBoxVault:
                 "no public key is configured here; set PUBLIC_KEY_B64_PATH or run pgsched keys gen"
             )
         return self._public()
+
+
+def _is_envelope(plain: bytes) -> bool:
+    try:
+        envelope = json.loads(plain)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(envelope, dict) and "password" in envelope
 
 
 def _checked(plain: bytes, binding: SourceBinding) -> str:

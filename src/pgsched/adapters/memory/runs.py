@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from pgsched.adapters.memory import planned
 from pgsched.adapters.memory.claiming import ready_runs
 from pgsched.adapters.memory.documents import checked, document
-from pgsched.adapters.memory.store import MemoryStore, RunRecord
+from pgsched.adapters.memory.store import CANCELLED, MemoryStore, RunRecord
 from pgsched.application.ports.queue import Claim, Decide, Planned, Renewal, Upcoming
 from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound
 from pgsched.domain.jobs import Job, OverlapPolicy
@@ -26,7 +27,6 @@ from pgsched.domain.runs import (
     Trigger,
 )
 
-_CANCELLED = "cancelled on request"
 _LOST = "the worker was lost while it ran this, twice"
 _TOO_LATE = "waited longer than start_deadline_s"
 _LEASE = timedelta(seconds=LEASE_S)
@@ -127,7 +127,7 @@ class MemoryRunQueue:
         if retry_in_s is not None:
             if record.cancel_requested:
                 return self._cancel(record)
-            return record.wait(now + timedelta(seconds=retry_in_s), **told)
+            return self._wait(record, now + timedelta(seconds=retry_in_s), **told)
         self._count_failure(self._store.jobs[record.run.query_id], failure)
         return record.end(now, RunStatus.ERROR, **told)
 
@@ -144,7 +144,7 @@ class MemoryRunQueue:
                 if record.cancel_requested:
                     self._cancel(record)
                 else:
-                    record.wait(self._store.clock.read(), attempt=record.run.attempt - 1)
+                    self._wait(record, self._store.clock.read(), attempt=record.run.attempt - 1)
                 returned += 1
         self._store.hint()
         return returned
@@ -247,10 +247,15 @@ class MemoryRunQueue:
             raise LeaseLost(f"run {hold.run_id} is no longer held by token {hold.token}")
         return record
 
+    def _wait(self, record: RunRecord, ready_at: datetime, **changes: Any) -> Run:
+        """Queue a run again, where its query runs by now."""
+        record.source_id = self._store.jobs[record.run.query_id].spec.data_source_id
+        return record.wait(ready_at, **changes)
+
     def _cancel(self, record: RunRecord) -> Run:
-        record.public = _CANCELLED
+        record.public = CANCELLED
         return record.end(
-            self._store.clock.read(), RunStatus.CANCELLED, error_code="cancelled", error_message=_CANCELLED
+            self._store.clock.read(), RunStatus.CANCELLED, error_code="cancelled", error_message=CANCELLED
         )
 
     def _rescue(self, record: RunRecord) -> Run:
@@ -259,7 +264,7 @@ class MemoryRunQueue:
         if record.cancel_requested:
             return self._cancel(record)
         if record.losses < MAX_LOSSES:
-            return record.wait(now)
+            return self._wait(record, now)
         record.public = _LOST
         return record.end(now, RunStatus.ERROR, error_code="worker_lost", error_message=_LOST)
 

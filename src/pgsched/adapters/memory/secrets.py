@@ -92,6 +92,11 @@ class OpenVault:
         return max(self._rings.sealing)
 
     @property
+    def algo(self) -> str:
+        """Name of the bound envelope's format."""
+        return ALGO
+
+    @property
     def can_open(self) -> bool:
         """Whether a private key is configured here."""
         return bool(self._opening)
@@ -104,20 +109,37 @@ class OpenVault:
 
     def open(self, sealed: SealedPassword, binding: SourceBinding) -> str:
         """Open and check that the envelope was made for this binding."""
+        if self._opening and sealed.algo != ALGO:
+            raise CannotOpen(f"the sealed password's format is not {ALGO}")
+        plain = self._unsealed(sealed.ciphertext, sealed.key_version)
+        return _checked(plain, sealed.key_version, binding)
+
+    def open_given(
+        self, ciphertext: bytes, binding: SourceBinding, *, key_version: int, bound: bool = False
+    ) -> str:
+        """Open what somebody sealed: the bound envelope, or a bare password."""
+        plain = self._unsealed(ciphertext, key_version)
+        if bound or plain.startswith(b"{"):
+            return _checked(plain, key_version, binding)
+        try:
+            return plain.decode()
+        except UnicodeDecodeError:
+            raise CannotOpen("what was sealed is neither an envelope nor text") from None
+
+    def _unsealed(self, ciphertext: bytes, key_version: int) -> bytes:
         if not self._opening:
             raise NoPrivateKey("no private key is configured here")
-        if sealed.algo != ALGO:
-            raise CannotOpen(f"the sealed password's format is not {ALGO}")
-        if sealed.key_version not in self._opening:
-            raise NoPrivateKey(f"there is no private key of version {sealed.key_version} here")
-        plain = _masked(sealed.ciphertext[_SUM_BYTES:])
-        if _sum(plain) != sealed.ciphertext[:_SUM_BYTES]:
+        if key_version not in self._opening:
+            raise NoPrivateKey(f"there is no private key of version {key_version} here")
+        plain = _masked(ciphertext[_SUM_BYTES:])
+        if _sum(plain) != ciphertext[:_SUM_BYTES]:
             raise CannotOpen("the sealed password is damaged")
-        envelope = json.loads(plain)
-        password = str(envelope.pop("password"))
-        if envelope != {"key": sealed.key_version, **asdict(binding)}:
-            raise CannotOpen("the sealed password belongs to another source or another key")
-        return password
+        return plain
+
+
+def sealed_bare(password: str) -> bytes:
+    """Seal a password as somebody outside would: without an envelope."""
+    return _sum(password.encode()) + _masked(password.encode())
 
 
 class PlainHasher:
@@ -146,6 +168,14 @@ class PlainHasher:
     def _written(self, salt: str, password: str) -> str:
         digest = hmac.digest(self._pepper, f"{salt}/{password}".encode(errors="surrogatepass"), "sha256")
         return f"$plain${self._keyid()}${salt}${digest.hex()}"
+
+
+def _checked(plain: bytes, key_version: int, binding: SourceBinding) -> str:
+    envelope = json.loads(plain) if plain.startswith(b"{") else {"password": ""}
+    password = str(envelope.pop("password"))
+    if envelope != {"key": key_version, **asdict(binding)}:
+        raise CannotOpen("the sealed password belongs to another source or another key")
+    return password
 
 
 def _masked(content: bytes) -> bytes:

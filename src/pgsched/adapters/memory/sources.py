@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pgsched.adapters.memory.store import MemoryStore
 from pgsched.application.ports.repositories import Resealed
-from pgsched.domain.errors import NameTaken, NotFound
+from pgsched.domain.errors import InUse, NameTaken, NotFound, Stale
 from pgsched.domain.sources import DataSource, NewSource
 
 _DECIDED = tuple(field.name for field in fields(NewSource))
@@ -38,6 +38,22 @@ class MemorySources:
         before = await self.get(source_id)
         self._ensure_free(source.name, source_id)
         return self._put(source_id, source, before.created_at, self._store.clock.read())
+
+    async def change(self, before: DataSource, after: NewSource) -> DataSource:
+        """Put everything a person decides about a source anew, if it is still as it was read."""
+        found = await self.get(before.id)
+        if (found.updated_at, found.password) != (before.updated_at, before.password):
+            raise Stale("data source")
+        self._ensure_free(after.name, before.id)
+        self._store.hint()
+        return self._put(before.id, after, before.created_at, self._store.moment_after(before.updated_at))
+
+    async def remove(self, source_id: int) -> None:
+        """Delete a source."""
+        source = await self.get(source_id)
+        if any(job.spec.data_source_id == source_id for job in self._store.jobs.values()):
+            raise InUse(f"queries run at the data source {source.name}")
+        del self._store.sources[source_id]
 
     async def all(self) -> Sequence[DataSource]:
         """Return every source, by name."""

@@ -23,6 +23,9 @@ from pgsched.domain.sessions import Session
 from pgsched.domain.sources import DataSource
 from pgsched.domain.tokens import ApiToken
 
+#: the message of a run that was cancelled as asked
+CANCELLED = "cancelled on request"
+
 
 @dataclass(kw_only=True, slots=True)
 class RunRecord:
@@ -182,6 +185,10 @@ class MemoryStore:
         """Delete the grants that a condition is true of."""
         for query_id, grants in self.grants.items():
             self.grants[query_id] = [grant for grant in grants if not is_gone(grant)]
+
+    def moment_after(self, before: datetime) -> datetime:
+        """Return now, or the next moment after ``before`` where time stands: every change has its own."""
+        return max(self.clock.read(), before + timedelta(microseconds=1))
 
     def hint(self) -> None:
         """Wake every worker that is there."""

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from pgsched.adapters.postgres import runs_sql as sql
 from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.finishing import Finishing, lost, rejected
 from pgsched.adapters.postgres.mapping import job_from, run_from, source_from
 from pgsched.adapters.postgres.pipeline import Answer, Pipeline
@@ -20,6 +21,7 @@ from pgsched.adapters.postgres.workers import HINT
 from pgsched.application.ports.queue import Claim, Decide, Planned, Renewal, Upcoming
 from pgsched.domain.errors import NotCancellable, NotFound
 from pgsched.domain.jobs import Job, OverlapPolicy
+from pgsched.domain.names import is_key
 from pgsched.domain.planning import ActiveRuns, Plan, why_unplannable
 from pgsched.domain.runs import Failure, Hold, Run, RunStatus, SkipReason, Success, Trigger
 
@@ -169,15 +171,21 @@ class PostgresRunQueue:
 
     async def request(self, query_id: int, trigger: Trigger = Trigger.MANUAL) -> Run:
         """Queue a run now, whatever the schedule."""
-        async with self._database.transaction() as connection:
-            row = await _first(connection, sql.REQUEST, {"query_id": query_id, "trigger": trigger.value})
-            if row is None:
-                raise NotFound("query", query_id)
-            await connection.execute(HINT)
+        gone = NotFound("query", query_id)
+        if not is_key(query_id):
+            raise gone
+        with violations({"query_run_query_fkey": gone}):
+            async with self._database.transaction() as connection:
+                row = await _first(connection, sql.REQUEST, {"query_id": query_id, "trigger": trigger.value})
+                if row is None:
+                    raise gone
+                await connection.execute(HINT)
         return run_from(row)
 
     async def request_cancel(self, run_id: int) -> Run:
         """Cancel a waiting run at once; ask the worker of a running one to."""
+        if not is_key(run_id):
+            raise NotFound("run", run_id)
         parameters = {"run_id": run_id, "why": _CANCELLED}
         async with self._database.transaction() as connection:
             # Twice, because a run can be claimed or handed back between the two statements.

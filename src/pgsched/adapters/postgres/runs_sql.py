@@ -19,8 +19,9 @@ RELEASED: Final = "lease_until = null, worker_id = null, cancel_requested_at = n
 #: what ends every attempt for good
 ENDED: Final = f"""run_finished_at = clock_timestamp(),
     duration_ms = round(extract(epoch from clock_timestamp() - run_started_at) * 1000), {RELEASED}"""
-#: what makes a run wait again; its chunks are swept beside it
-WAITS: Final = f"status = 'queued', run_started_at = null, {RELEASED}"
+#: what makes a run wait again, where its query runs by now; its chunks are swept beside it
+WAITS: Final = f"""status = 'queued', run_started_at = null, {RELEASED},
+    data_source_id = (select j.data_source_id from query_job j where j.id = query_id)"""
 
 # What is locked here is told to the next statement by a setting of the transaction, so that the two go out
 # together; the next one must be a statement of its own, with a snapshot taken after the locks.
@@ -282,6 +283,9 @@ r as (
     update query_run r set
         status = fate.status, losses = r.losses + 1, {RELEASED},
         ready_at = case when fate.status = 'queued' then clock_timestamp() else r.ready_at end,
+        data_source_id = case when fate.status = 'queued'
+            then (select j.data_source_id from query_job j where j.id = r.query_id)
+            else r.data_source_id end,
         run_started_at = case when fate.status = 'queued' then null else r.run_started_at end,
         run_finished_at = case when fate.status = 'queued' then null else clock_timestamp() end,
         duration_ms = case when fate.status = 'queued' then null

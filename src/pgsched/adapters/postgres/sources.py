@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from sqlalchemy import Label, func, insert, select, update
+from sqlalchemy import Label, delete, func, insert, select, update
 
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.mapping import SOURCE, source_from
-from pgsched.adapters.postgres.statements import first, labelled, rows
+from pgsched.adapters.postgres.statements import first, labelled, next_version, rows, run
 from pgsched.adapters.postgres.tables import data_source
+from pgsched.adapters.postgres.workers import HINT
 from pgsched.application.ports.repositories import Resealed
-from pgsched.domain.errors import NameTaken, NotFound
+from pgsched.domain.errors import InUse, NameTaken, NotFound, Stale
 from pgsched.domain.names import is_key
 from pgsched.domain.sources import DataSource, NewSource
 
@@ -75,6 +76,38 @@ class PostgresSources:
         if row is None:
             raise NotFound("data source", source_id)
         return source_from(row)
+
+    async def change(self, before: DataSource, after: NewSource) -> DataSource:
+        """Put everything a person decides about a source anew, if it is still as it was read."""
+        held = data_source.c
+        statement = (
+            update(data_source)
+            .where(
+                held.id == before.id,
+                held.updated_at == before.updated_at,
+                held.enc_password.is_not_distinct_from(before.password and before.password.ciphertext),
+            )
+            .values(**_values(after), updated_at=next_version(held.updated_at))
+            .returning(*_columns())
+        )
+        with _violations(after):
+            async with self._database.transaction() as connection:
+                row = await first(connection, statement)
+                await connection.execute(HINT)
+        if row is None:
+            await self.get(before.id)
+            raise Stale("data source")
+        return source_from(row)
+
+    async def remove(self, source_id: int) -> None:
+        """Delete a source."""
+        name = (await self.get(source_id)).name
+        used = InUse(f"queries run at the data source {name}")
+        with violations({"query_job_data_source_fkey": used}):
+            async with self._database.connection() as connection:
+                removed = await run(connection, delete(data_source).where(data_source.c.id == source_id))
+        if not removed:
+            raise NotFound("data source", source_id)
 
     async def all(self) -> Sequence[DataSource]:
         """Return every source, by name."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
-from sqlalchemy import Label, Table
+from sqlalchemy import ColumnElement, Label, Table, func, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql import ClauseElement
 
@@ -52,3 +52,8 @@ async def run(connection: AsyncConnection[Any], statement: ClauseElement) -> int
 def labelled(table: Table, names: Iterable[str], prefix: str) -> list[Label[Any]]:
     """Return columns named for ``mapping``: ``j_id`` for prefix ``j_``."""
     return [table.c[name].label(f"{prefix}{name}") for name in names]
+
+
+def next_version(updated_at: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the value of ``updated_at`` after a change: now, and later than before even if time stands."""
+    return func.greatest(func.clock_timestamp(), updated_at + text("interval '1 microsecond'"))

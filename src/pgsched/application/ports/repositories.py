@@ -53,6 +53,28 @@ class Sources(Protocol):
         """
         ...
 
+    async def change(self, before: DataSource, after: NewSource) -> DataSource:
+        """Put everything a person decides about a source anew, if it is still as it was read.
+
+        Still: nobody changed it or sealed its password again since. ``updated_at`` grows with each change.
+        Workers are told by a hint.
+
+        Raises:
+            Stale: it is another by now.
+            NotFound: there is no such source any more.
+            NameTaken: another source has the name.
+        """
+        ...
+
+    async def remove(self, source_id: int) -> None:
+        """Delete a source.
+
+        Raises:
+            NotFound: there is no such source.
+            InUse: queries run there.
+        """
+        ...
+
     async def all(self) -> Sequence[DataSource]:
         """Return every source, by name."""
         ...
@@ -87,6 +109,58 @@ class Jobs(Protocol):
 
         Raises:
             NotFound: there is none.
+        """
+        ...
+
+    async def change(
+        self, before: Job, spec: JobSpec, *, start_at: datetime | None = None, resume: bool = False
+    ) -> Job:
+        """Put everything a person decides about a job anew, if nobody changed it since it was read.
+
+        What becomes of its plan is ``domain.job_changes.revised``. Runs that wait go with their query to
+        another source. ``updated_at`` grows with each change. Workers are told by a hint.
+
+        Raises:
+            Stale: it was changed since, or an instant of the former plan is due: plan first, then ask again.
+            NotFound: there is no such job any more, or no such source.
+            NameTaken: another query has the name.
+        """
+        ...
+
+    async def wind_down(self, job_id: int) -> int:
+        """Disable a job, cancel what waits, ask what runs to be cancelled; returns how many are not over yet.
+
+        A run that a worker takes or ends at this very moment is passed over: ask again until none is left.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        ...
+
+    async def forget_runs(self, job_id: int, *, limit: int) -> int:
+        """Delete some runs of a job with their results, oldest first, at most ``limit``; returns how many.
+
+        A call holds no lock for long, however large the results are. 0 means that there are none left.
+        """
+        ...
+
+    async def remove(self, job_id: int, *, with_runs: bool = False) -> None:
+        """Delete a job, with what runs and gaps it still has if ``with_runs``.
+
+        A worker that holds one of its runs then meets ``LeaseLost``.
+
+        Raises:
+            NotFound: there is no such job.
+            HasRuns: it has runs, and ``with_runs`` is not given.
+        """
+        ...
+
+    async def page(
+        self, *, text: str = "", enabled: bool | None = None, limit: int, offset: int
+    ) -> tuple[Sequence[Job], int]:
+        """Return some jobs by name, and how many there are in all.
+
+        ``text`` is part of the name, the title or the description, in any letter case; ``enabled`` is theirs.
         """
         ...
 

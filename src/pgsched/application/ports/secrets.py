@@ -27,6 +27,11 @@ class PasswordVault(Protocol):
         """Whether a private key is configured here."""
         ...
 
+    @property
+    def algo(self) -> str:
+        """Name of the bound envelope's format, as ``SealedPassword.algo`` has it."""
+        ...
+
     def seal(self, password: str, binding: SourceBinding) -> SealedPassword:
         """Seal with the highest public key; needs no private key.
 
@@ -41,6 +46,19 @@ class PasswordVault(Protocol):
         Raises:
             NoPrivateKey: no private key of that version is configured here.
             CannotOpen: another key, a damaged box, or one moved from another source.
+        """
+        ...
+
+    def open_given(
+        self, ciphertext: bytes, binding: SourceBinding, *, key_version: int, bound: bool = False
+    ) -> str:
+        """Open what somebody sealed with the public key: the envelope, or unless ``bound`` a bare password.
+
+        An envelope must be for this binding: one taken from another source does not open here either.
+
+        Raises:
+            NoPrivateKey: no private key of that version is configured here.
+            CannotOpen: another key, a damaged box, neither envelope nor text, or one for another source.
         """
         ...
 

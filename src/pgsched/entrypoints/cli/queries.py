@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgsched.entrypoints.cli.instants import instant_of
+from pgsched.entrypoints.cli import query_changes
 from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option
+from pgsched.entrypoints.cli.query_options import fields_given, policy_options
+from pgsched.entrypoints.shapes import job_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pgsched.domain.jobs import Job
     from pgsched.domain.runs import Run
@@ -32,36 +31,9 @@ _LIST_COLUMNS = (
     "enabled",
     "next_run_at",
 )
+#: more queries than one installation has
+_MOST_LISTED = 1_000_000
 _RUN_COLUMNS = ("id", "status", "trigger", "scheduled_at", "rows_returned", "error_code", "error_message")
-
-#: every policy, in the order of semantics: option, type, what it means
-_POLICIES: tuple[tuple[str, Any, str], ...] = (
-    ("visibility", click.Choice(["public", "users", "restricted"]), "Who reads [default: public]."),
-    (
-        "overlap-policy",
-        click.Choice(["skip", "queue", "queue_all", "cancel_previous", "allow"]),
-        "When the earlier run is not over [default: skip].",
-    ),
-    ("misfire-policy", click.Choice(["once", "all", "skip"]), "Instants found too late [default: once]."),
-    ("misfire-window", str, "ISO 8601 duration; older instants never run [default: P1D]."),
-    ("start-deadline-s", int, "Seconds a run may wait after its instant [default: no limit]."),
-    ("jitter-s", int, "Seconds over which starts are spread [default: 0]."),
-    ("max-attempts", int, "Tries of one run [default: 3]."),
-    ("retry-backoff-s", int, "Seconds before the second try, then doubling [default: 5]."),
-    ("timeout-ms", int, "Milliseconds a statement may take [default: 300000]."),
-    ("max-rows", int, "Rows stored of one run [default: 10000]."),
-    ("max-bytes", int, "Bytes of encoded rows stored of one run [default: 8 MiB]."),
-    ("on-limit", click.Choice(["truncate", "sample", "error"]), "At either limit [default: truncate]."),
-    ("pause-after-failures", int, "Final errors in a row that pause the query, 0 never [default: 0]."),
-    ("keep-runs", int, "Runs kept [default: all]."),
-    ("keep-days", int, "Days that runs are kept [default: for ever]."),
-)
-
-
-def _policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for name, kind, text in reversed(_POLICIES):
-        function = click.option(f"--{name}", type=kind, help=text)(function)
-    return function
 
 
 @click.group()
@@ -88,63 +60,35 @@ def group() -> None:
 @click.option("--timezone", default="UTC", show_default=True, help="IANA name of the zone.")
 @click.option("--start-at", help="First instant of an interval, ISO 8601 with an offset [default: now].")
 @click.option("--enabled/--disabled", default=True, show_default=True)
-@_policy_options
+@policy_options(with_defaults=True)
 @json_option
-def add(
-    sql: str,
-    data_source: str,
-    schedule_expr: str | None,
-    start_at: str | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def add(as_json: bool, **options: Any) -> None:
     """Add a query. The guard and the schedule are asked, the source is not."""
-    from pgsched.domain.errors import BadSchedule, FieldFault
-    from pgsched.domain.jobs import JobSpec, MisfirePolicy, OverlapPolicy, Visibility
-    from pgsched.domain.results import OnLimit
-    from pgsched.domain.schedules import ScheduleType
+    from pgsched.entrypoints.operator import operator
 
-    text = _sql_text(sql)
-    starts = None if start_at is None else instant_of(start_at, "--start-at")
-    kinds: dict[str, Any] = {
-        "schedule_type": ScheduleType,
-        "visibility": Visibility,
-        "overlap_policy": OverlapPolicy,
-        "misfire_policy": MisfirePolicy,
-        "on_limit": OnLimit,
-    }
-    values: dict[str, Any] = {
-        name: kinds.get(name, _same)(value) for name, value in given.items() if value is not None
-    }
-    values.setdefault("title", values["name"])
+    given = fields_given(options)
+    given.setdefault("title", given["name"])
 
     async def operation(container: Container) -> tuple[Job, str]:
-        expr = schedule_expr
-        if expr is None:
-            if values["schedule_type"] is ScheduleType.CRON:
-                raise BadSchedule.of(
-                    FieldFault(field="schedule_expr", message="a cron schedule needs an expression")
-                )
-            expr = f"PT{container.settings().default_query_interval}S"
-        source = await container.sources().get(key_of(data_source))
-        spec = JobSpec(sql_text=text, data_source_id=source.id, schedule_expr=expr, **values)
-        return await container.add_job()(spec, start_at=starts), source.name
+        return await _with_source(container, await container.add_job()(given, operator()))
 
-    job, source_name = with_container(operation)
-    emit(_row(job, source_name), as_json, _LIST_COLUMNS)
+    emit(job_shape(*with_container(operation)), as_json, _LIST_COLUMNS)
 
 
 @group.command("list")
+@click.option("--search", default="", help="Only those with this text in name, title or description.")
+@click.option("--enabled/--disabled", default=None, help="Only these.")
 @json_option
-def list_queries(as_json: bool) -> None:
-    """List the queries."""
+def list_queries(search: str, enabled: bool | None, as_json: bool) -> None:
+    """List the queries, by name."""
 
     async def operation(container: Container) -> tuple[Sequence[Job], dict[int, str]]:
         sources = await container.sources().all()
-        return await container.jobs().all(), {source.id: source.name for source in sources}
+        jobs, _ = await container.jobs().page(text=search, enabled=enabled, limit=_MOST_LISTED, offset=0)
+        return jobs, {source.id: source.name for source in sources}
 
     jobs, names = with_container(operation)
-    emit([_row(job, names.get(job.spec.data_source_id)) for job in jobs], as_json, _LIST_COLUMNS)
+    emit([job_shape(job, names.get(job.spec.data_source_id)) for job in jobs], as_json, _LIST_COLUMNS)
 
 
 @group.command("show")
@@ -154,10 +98,9 @@ def show(name_or_id: str, as_json: bool) -> None:
     """Show a query with its SQL, schedule and policies."""
 
     async def operation(container: Container) -> tuple[Job, str]:
-        job = await container.jobs().get(key_of(name_or_id))
-        return job, (await container.sources().get(job.spec.data_source_id)).name
+        return await _with_source(container, await container.jobs().get(key_of(name_or_id)))
 
-    emit(_row(*with_container(operation)), as_json)
+    emit(job_shape(*with_container(operation)), as_json)
 
 
 @group.command("run")
@@ -169,12 +112,12 @@ def run(name_or_id: str, wait: bool, timeout_s: float | None, as_json: bool) -> 
     """Queue a run now, of a disabled query too, and print it."""
     from pgsched.domain.audience import EVERYTHING
     from pgsched.domain.runs import RunStatus
+    from pgsched.entrypoints.operator import operator
 
     async def operation(container: Container) -> Run:
         import asyncio
 
-        job = await container.jobs().get(key_of(name_or_id))
-        queued = await container.queue().request(job.id)
+        queued = await container.request_run()(key_of(name_or_id), operator())
         if not wait:
             return queued
         give_up = None if timeout_s is None else time.monotonic() + timeout_s
@@ -194,40 +137,11 @@ def run(name_or_id: str, wait: bool, timeout_s: float | None, as_json: bool) -> 
     return 1
 
 
-def _same(value: Any) -> Any:
-    return value
+async def _with_source(container: Container, job: Job) -> tuple[Job, str]:
+    """Return a job and the name of its source."""
+    return job, (await container.sources().get(job.spec.data_source_id)).name
 
 
-def _sql_text(given: str) -> str:
-    """Read ``@FILE`` and ``@-``; anything else is the statement itself."""
-    if not given.startswith("@"):
-        return given
-    if given == "@-":
-        raw = sys.stdin.buffer.read()
-    else:
-        try:
-            raw = Path(given[1:]).read_bytes()
-        except OSError as error:
-            raise click.BadParameter(f"{given[1:]}: {error.strerror}", param_hint="--sql") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise click.BadParameter(
-            f"{given[1:]} is not UTF-8: byte {error.start + 1}", param_hint="--sql"
-        ) from None
-
-
-def _row(job: Job, source_name: str | None) -> dict[str, object]:
-    spec = job.spec
-    row: dict[str, object] = {"id": job.id, "data_source": source_name}
-    row.update({entry.name: getattr(spec, entry.name) for entry in fields(spec)})
-    row.update(
-        anchor_at=job.anchor_at,
-        next_run_at=job.next_run_at,
-        consecutive_failures=job.consecutive_failures,
-        paused_at=job.paused_at,
-        pause_reason=job.pause_reason,
-        created_at=job.created_at,
-        updated_at=job.updated_at,
-    )
-    return row
+group.add_command(query_changes.update)
+group.add_command(query_changes.delete)
+group.add_command(query_changes.test)

@@ -94,8 +94,9 @@ def _fields(run: Run) -> dict[str, object]:
 @json_option
 def cancel(run_id: int, as_json: bool) -> None:
     """Cancel a run: a waiting one at once, a running one by its worker."""
+    from pgsched.entrypoints.operator import operator
 
     async def operation(container: Container) -> Run:
-        return await container.queue().request_cancel(run_id)
+        return await container.cancel_run()(run_id, operator())
 
     emit(with_container(operation), as_json, _COLUMNS)

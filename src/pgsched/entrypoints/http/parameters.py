@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pgsched.domain.errors import FieldFault, InvalidInput, NotFound
+from pgsched.domain.instants import FORM, instant_of
 from pgsched.domain.names import NAME
 from pgsched.domain.runs import RunStatus
 
@@ -15,10 +15,6 @@ MOST_ITEMS = 500
 DEFAULT_ITEMS = 50
 
 _LARGEST_ID = 2**63 - 1
-# RFC 3339 §5.6. A blank stands for the + that an unescaped query string turns into one.
-_RFC_3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{1,9})?)([Zz]|[+ -]\d\d:\d\d)", re.ASCII
-)
 
 
 def query_key(text: str) -> str | int:
@@ -117,15 +113,9 @@ class Faults:
         """Read an RFC 3339 time with its offset; what has none is refused rather than guessed at."""
         if text is None:
             return None
-        if match := _RFC_3339.fullmatch(text):
-            day, time, offset = match.groups()
-            try:
-                read = datetime.fromisoformat(f"{day}T{time}{offset.replace(' ', '+').upper()}")
-                return read.astimezone(UTC)
-            except (ValueError, OverflowError):  # the 31st of June, year 0, an offset of 25 hours
-                pass
-        form = "an RFC 3339 time with Z or an offset, as 2026-03-29T00:00:00Z"
-        self.add(field, f"must be {form}, not {shown(text) or 'empty'}")
+        if (read := instant_of(text)) is not None:
+            return read
+        self.add(field, f"must be {FORM}, not {shown(text) or 'empty'}")
         return None
 
     def text(self, field: str, text: str | None) -> str | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pgsched.adapters.demo import shop as shops
 from pgsched.adapters.demo.queries import QUERIES
 from pgsched.domain.errors import NotFound
-from pgsched.domain.jobs import JobSpec
 from pgsched.domain.sources import NewSource, SslMode
+from pgsched.entrypoints.operator import operator
 
 if TYPE_CHECKING:
     from pgsched.adapters.demo.shop import Shop
@@ -37,14 +37,14 @@ async def install(container: Container, shop: Shop) -> None:
     have = {job.spec.name for job in await container.jobs().all()}
     for query in QUERIES:
         if query.name not in have:
-            spec = JobSpec(
-                name=query.name,
-                title=query.title,
-                description=query.description,
-                sql_text=query.sql,
-                data_source_id=source.id,
-                schedule_type=query.schedule_type,
-                schedule_expr=query.schedule_expr,
-                keep_runs=2000,
-            )
-            await container.add_job()(spec)
+            given = {
+                "name": query.name,
+                "title": query.title,
+                "description": query.description,
+                "sql_text": query.sql,
+                "data_source_id": source.id,
+                "schedule_type": query.schedule_type,
+                "schedule_expr": query.schedule_expr,
+                "keep_runs": 2000,
+            }
+            await container.add_job()(given, operator())

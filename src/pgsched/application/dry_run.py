@@ -1,0 +1,161 @@
+"""A dry run: a query's SQL at its source, a few rows of it, nothing stored."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from pgsched.application.ports.execution import QuerySource, SqlGuard, Statement
+from pgsched.application.ports.repositories import Jobs, Sources
+from pgsched.application.ports.secrets import PasswordVault
+from pgsched.application.sources import address_of, open_password
+from pgsched.domain.audit import Actor
+from pgsched.domain.errors import FieldFault, InvalidInput, SqlNotAllowed, TooManyRequests
+from pgsched.domain.results import OnLimit
+
+DEFAULT_LIMIT: Final = 100
+MOST_ROWS: Final = 10_000
+DEFAULT_TIMEOUT_MS: Final = 30_000
+LONGEST_TIMEOUT_MS: Final = 300_000
+#: bytes of encoded rows, whatever the query allows: a dry run is held in memory
+MOST_BYTES: Final = 8 * 1024 * 1024
+#: dry runs at once of one user, and against one source, in one process
+OF_USER: Final = 2
+OF_SOURCE: Final = 4
+#: seconds after which one may be over
+_RETRY_AFTER_S: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DryResult:
+    """What a dry run found."""
+
+    #: rows found, at most the limit
+    rows_returned: int
+    #: milliseconds, connecting included
+    duration_ms: int
+    #: whether there was more
+    truncated: bool
+    #: ``{"schema":…,"data":…}`` as UTF-8 JSON
+    result: bytes
+
+
+class DryRunSlots:
+    """How many dry runs are under way in this process, by user and by source."""
+
+    def __init__(self) -> None:
+        self._of_user: Counter[str] = Counter()
+        self._of_source: Counter[int] = Counter()
+
+    @contextmanager
+    def one(self, user: str, source_id: int) -> Iterator[None]:
+        """Count a dry run for the time of the block.
+
+        Raises:
+            TooManyRequests: the user, or the source, has as many as may be.
+        """
+        if self._of_user[user] >= OF_USER:
+            raise TooManyRequests(f"you have {OF_USER} dry runs under way", retry_after_s=_RETRY_AFTER_S)
+        if self._of_source[source_id] >= OF_SOURCE:
+            raise TooManyRequests(
+                f"{OF_SOURCE} dry runs are under way at this source",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._of_user[user] += 1
+        self._of_source[source_id] += 1
+        try:
+            yield
+        finally:
+            self._of_user -= Counter([user])
+            self._of_source -= Counter([source_id])
+
+
+class DryRun:
+    """Runs a query's SQL as a worker would, bounded, and hands the rows back instead of storing them."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        sources: Sources,
+        vault: PasswordVault,
+        guard: SqlGuard,
+        at_source: QuerySource,
+        slots: DryRunSlots,
+    ) -> None:
+        self._jobs = jobs
+        self._sources = sources
+        self._vault = vault
+        self._guard = guard
+        self._at_source = at_source
+        self._slots = slots
+
+    async def __call__(
+        self,
+        key: str | int,
+        by: Actor,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+    ) -> DryResult:
+        """Run the query of this name or id; cancelling the task cancels the statement at the source.
+
+        Raises:
+            InvalidInput: ``limit`` or ``timeout_ms`` is out of bounds.
+            NotFound: there is no such query.
+            TooManyRequests: as many as may be are under way.
+            KeyFault: the source's password cannot be opened here.
+            SqlNotAllowed: the guard refuses the statement by now.
+            SourceFault: what the source did; the subclass says what.
+        """
+        check_bounds(limit, timeout_ms)
+        job = await self._jobs.get(key)
+        source = await self._sources.get(job.spec.data_source_id)
+        with self._slots.one(by.name, source.id):
+            started = time.monotonic()
+            password = await open_password(self._vault, source)
+            spec = job.spec
+            verdict = await asyncio.to_thread(
+                self._guard.check, spec.sql_text, allow_user_functions=source.allow_user_functions
+            )
+            if not verdict.allowed:
+                raise SqlNotAllowed(verdict.detail, reason=str(verdict.code), position=verdict.position)
+            statement = Statement(
+                sql=spec.sql_text,
+                timezone=spec.timezone,
+                timeout_ms=timeout_ms,
+                max_rows=limit,
+                max_bytes=min(spec.max_bytes, MOST_BYTES),
+                on_limit=OnLimit.TRUNCATE,
+                application_name=f"pgsched:test/{job.id}",
+                allow_metadata=source.allow_metadata,
+            )
+            async with self._at_source.execute(address_of(source, password), statement) as stream:
+                rows = [batch.data async for batch in stream]
+            data = b",".join(rows)
+            return DryResult(
+                rows_returned=stream.rows,
+                duration_ms=round((time.monotonic() - started) * 1000),
+                truncated=stream.truncated,
+                result=b'{"schema":%b,"data":[%b]}' % (stream.table_schema(), data),
+            )
+
+
+def check_bounds(limit: int, timeout_ms: int) -> None:
+    """Refuse bounds that are none.
+
+    Raises:
+        InvalidInput: with a fault for each.
+    """
+    bounds = (("limit", limit, MOST_ROWS), ("timeout_ms", timeout_ms, LONGEST_TIMEOUT_MS))
+    faults = [
+        FieldFault(field=name, message=f"must be a whole number from 1 to {most}")
+        for name, value, most in bounds
+        if not 1 <= value <= most
+    ]
+    if faults:
+        raise InvalidInput.of(*faults)
