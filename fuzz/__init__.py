@@ -1,0 +1,1 @@
+"""Fuzzing of the SQL guard against a real server: ``make fuzz``."""
