@@ -111,6 +111,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
-    parser.add_argument("--pg-bin", type=Path, help="programs of the Postgres to run on")
+    parser.add_argument(
+        "--pg-bin", type=lambda text: Path(text).resolve(), help="programs of the Postgres to run on"
+    )
     given = parser.parse_args()
     sys.exit(asyncio.run(main(given.minutes, given.seed, given.pg_bin)))

@@ -186,7 +186,12 @@ def _hatch(cluster: object, home: Path) -> Canary:
         [(data,)] = server.execute("show data_directory").fetchall()
     conninfo = psycopg.conninfo.make_conninfo(**admin.on(DBNAME).keywords())
     with psycopg.connect(conninfo, autocommit=True) as source:
-        source.execute(_SCHEMA)
+        try:
+            source.execute("select '<r/>'::xml")
+            source.execute(_SCHEMA)
+        except psycopg.errors.FeatureNotSupported:
+            # a server built without libxml
+            source.execute(_SCHEMA.replace("xml", "text"))
         version = source.info.parameter_status("server_version") or ""
     return Canary(
         admin=conninfo, host=admin.host, port=admin.port, passwords=passwords, version=version,
