@@ -96,6 +96,9 @@ async def test_figures_show_lateness_of_scheduled_first_tries(world: World) -> N
     lateness = (await world.figures.figures(queries=1)).lateness
     assert sum(lateness.counts) == 1
     assert 3 <= lateness.seconds < 4
+    recent = (await world.figures.figures(queries=1)).recent_lateness_s
+    assert recent is not None
+    assert all(3 <= each < 4 for each in recent)
 
 
 async def test_figures_show_queue_sources_and_workers(world: World) -> None:
@@ -207,6 +210,19 @@ async def test_gaps_go_with_the_runs_around_them(world: World) -> None:
     await counted(world)
     await world.retention.delete_some(job.id, Limits(keep_runs=2))
     assert [each[0] for each in await world.gaps(job)] == [new]
+
+
+async def test_sizes_are_of_what_is_kept(world: World) -> None:
+    job, _ = await days_of(world, 3)
+    empty = await world.job()
+    one = success({"n": 0}).byte_size
+    sizes = await world.figures.sizes()
+    assert (sizes[job.id].runs, sizes[job.id].bytes) == (3, 3 * one)
+    assert empty.id not in sizes
+    await counted(world)
+    await world.retention.delete_some(job.id, Limits(keep_runs=1))
+    sizes = await world.figures.sizes()
+    assert (sizes[job.id].runs, sizes[job.id].bytes) == (1, one)
 
 
 async def test_what_was_deleted_is_told(world: World) -> None:

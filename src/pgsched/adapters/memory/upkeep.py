@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from pgsched.application.ports.upkeep import (
     RecentFailure,
     RunCount,
     SourceFigure,
+    StoredSize,
     WorkerFigure,
 )
 from pgsched.domain.jobs import Job
@@ -91,6 +92,15 @@ class MemoryFigures:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
+    async def sizes(self) -> Mapping[int, StoredSize]:
+        """Return what is stored of each query that has runs."""
+        found = (await self.figures(queries=len(self._store.jobs))).queries
+        return {
+            each.job.id: StoredSize(runs=each.stored_runs, bytes=each.stored_bytes)
+            for each in found
+            if each.stored_runs or each.deleted_to
+        }
+
     async def figures(self, *, queries: int) -> Figures:
         """Look, with details of at most so many queries."""
         now = self._store.clock.read()
@@ -126,6 +136,7 @@ class MemoryFigures:
             stuck=sum(each.lease_until is not None and each.lease_until < now for each in running),
             longest_wait_s=max(((now - each.ready_at).total_seconds() for each in ready), default=0.0),
             planning_delay_s=max(0.0, (now - min(due)).total_seconds()) if due else 0.0,
+            recent_lateness_s=_middle_and_tail([_lateness(each) for each in runs if _is_first_try(each)]),
             failures=[self._failure(each) for each in runs if each.run.status is RunStatus.ERROR][::-1][:10],
         )
 
@@ -216,6 +227,13 @@ def _is_first_try(record: RunRecord) -> bool:
 def _lateness(record: RunRecord) -> float:
     assert record.run.run_started_at is not None
     return max(0.0, (record.run.run_started_at - record.run.scheduled_at).total_seconds())
+
+
+def _middle_and_tail(seconds: list[float]) -> tuple[float, float] | None:
+    if not seconds:
+        return None
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 2], ordered[len(ordered) * 95 // 100]
 
 
 def _distribution(seconds: list[float]) -> Distribution:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from psycopg.rows import dict_row
@@ -23,6 +24,7 @@ from pgsched.application.ports.upkeep import (
     RecentFailure,
     RunCount,
     SourceFigure,
+    StoredSize,
     WorkerFigure,
 )
 from pgsched.domain.runs import RunStatus
@@ -71,6 +73,20 @@ select clock_timestamp() as now,
     greatest(0, coalesce((select extract(epoch from clock_timestamp() - min(next_run_at))::float8
         from query_job), 0)) as planning_delay_s,
     (select count(*) from query_job) as query_count"""
+_SIZES: Final = f"""
+with {NOT_COUNTED},
+fresh as ({SUMS})
+select t.query_id, greatest(0, sum(t.runs) - coalesce(max(q.runs), 0))::bigint as runs,
+    greatest(0, sum(t.bytes) - coalesce(max(q.bytes), 0))::bigint as bytes
+from (select query_id, runs, bytes from run_tally union all select query_id, runs, bytes from fresh) t
+left join query_retention q on q.query_id = t.query_id
+group by 1"""
+_RECENT: Final = """
+select percentile_cont(array[0.5, 0.95]) within group (
+    order by greatest(0, extract(epoch from run_started_at - scheduled_at)::float8)) as lateness
+from query_run
+where id > (select max(id) from query_run) - 1000 and trigger = 'schedule' and attempt = 1 and losses = 0
+    and run_started_at is not null"""
 # Looked for among the newest runs only: an index over all failures would cost every run.
 _FAILURES: Final = """
 select r.id, j.name, r.run_finished_at, r.error_code, coalesce(r.error_public, '') as message
@@ -85,6 +101,12 @@ class PostgresFigures:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def sizes(self) -> Mapping[int, StoredSize]:
+        """Return what is stored of each query that has runs."""
+        async with self._database.connection() as connection:
+            rows = await _rows(connection, _SIZES)
+        return {row["query_id"]: StoredSize(runs=row["runs"], bytes=row["bytes"]) for row in rows}
+
     async def figures(self, *, queries: int) -> Figures:
         """Look, with details of at most so many queries."""
         async with self._database.connection() as connection:
@@ -94,6 +116,7 @@ class PostgresFigures:
             sources = await _rows(connection, _SOURCES)
             workers = await _rows(connection, _WORKERS)
             failures = await _rows(connection, _FAILURES)
+            (recent,) = await _rows(connection, _RECENT)
             (queue,) = await _rows(connection, _QUEUE)
         stored: dict[int, tuple[int, int]] = {}
         for count in counts:
@@ -116,6 +139,7 @@ class PostgresFigures:
                 )
                 for row in failures
             ],
+            recent_lateness_s=recent["lateness"] and tuple(recent["lateness"]),
             **queue,
         )
 

@@ -183,13 +183,29 @@ class Figures:
     longest_wait_s: float
     #: seconds the most overdue query waits to be planned; 0 when none is
     planning_delay_s: float
+    #: seconds after its instant at which a run began: median and 95 % of the newest; None for none
+    recent_lateness_s: tuple[float, float] | None
     #: newest first
     failures: Sequence[RecentFailure]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredSize:
+    """What is stored of a query's runs."""
+
+    #: runs that are over and kept
+    runs: int
+    #: bytes of their results, before compression
+    bytes: int
 
 
 @runtime_checkable
 class FiguresView(Protocol):
     """Figures for metrics, status and doctor."""
+
+    async def sizes(self) -> Mapping[int, StoredSize]:
+        """Return what is stored of each query that has runs, by its id; costs no scan of all runs."""
+        ...
 
     async def figures(self, *, queries: int) -> Figures:
         """Look, with details of at most so many queries; costs no scan of all runs.

@@ -50,6 +50,8 @@ COMMANDS: dict[str, Place] = {
     "runs": _place("runs", "group", "Past and present runs, with their results."),
     "sql": _place("sql", "group", "Check SQL with the guard alone, without a database."),
     "schedule": _place("schedule", "group", "Show the next instants of a schedule."),
+    "status": _place("status", "command", "Show workers, queue, lateness, failures and stale queries."),
+    "doctor": _place("doctor", "command", "Check everything and say what to do."),
     "openapi": _place("openapi", "command", "Print the OpenAPI document of the HTTP API."),
 }
 

@@ -14,8 +14,7 @@ from pgsched.entrypoints.cli.query_options import fields_given, policy_options
 from pgsched.entrypoints.shapes import job_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from pgsched.application.ports.upkeep import StoredSize
     from pgsched.domain.jobs import Job
     from pgsched.domain.runs import Run
     from pgsched.entrypoints.container import Container
@@ -30,6 +29,8 @@ _LIST_COLUMNS = (
     "timezone",
     "enabled",
     "next_run_at",
+    "stored_runs",
+    "stored_bytes",
 )
 #: more queries than one installation has
 _MOST_LISTED = 1_000_000
@@ -82,13 +83,15 @@ def add(as_json: bool, **options: Any) -> None:
 def list_queries(search: str, enabled: bool | None, as_json: bool) -> None:
     """List the queries, by name."""
 
-    async def operation(container: Container) -> tuple[Sequence[Job], dict[int, str]]:
-        sources = await container.sources().all()
+    async def operation(container: Container) -> list[dict[str, Any]]:
+        names = {source.id: source.name for source in await container.sources().all()}
         jobs, _ = await container.jobs().page(text=search, enabled=enabled, limit=_MOST_LISTED, offset=0)
-        return jobs, {source.id: source.name for source in sources}
+        sizes = await container.figures_view().sizes()
+        return [
+            {**job_shape(job, names.get(job.spec.data_source_id)), **_size(sizes.get(job.id))} for job in jobs
+        ]
 
-    jobs, names = with_container(operation)
-    emit([job_shape(job, names.get(job.spec.data_source_id)) for job in jobs], as_json, _LIST_COLUMNS)
+    emit(with_container(operation), as_json, _LIST_COLUMNS)
 
 
 @group.command("show")
@@ -97,10 +100,12 @@ def list_queries(search: str, enabled: bool | None, as_json: bool) -> None:
 def show(name_or_id: str, as_json: bool) -> None:
     """Show a query with its SQL, schedule and policies."""
 
-    async def operation(container: Container) -> tuple[Job, str]:
-        return await _with_source(container, await container.jobs().get(key_of(name_or_id)))
+    async def operation(container: Container) -> dict[str, Any]:
+        job, source = await _with_source(container, await container.jobs().get(key_of(name_or_id)))
+        stored = (await container.figures_view().sizes()).get(job.id)
+        return {**job_shape(job, source), **_size(stored)}
 
-    emit(job_shape(*with_container(operation)), as_json)
+    emit(with_container(operation), as_json)
 
 
 @group.command("run")
@@ -135,6 +140,14 @@ def run(name_or_id: str, wait: bool, timeout_s: float | None, as_json: bool) -> 
     if ended.error_message:
         click.echo(f"Error: run {ended.id} ended as {ended.status}: {ended.error_code}", err=True)
     return 1
+
+
+def _size(stored: StoredSize | None) -> dict[str, int]:
+    """Tell how much is stored of a query's runs that are over."""
+    return {
+        "stored_runs": 0 if stored is None else stored.runs,
+        "stored_bytes": 0 if stored is None else stored.bytes,
+    }
 
 
 async def _with_source(container: Container, job: Job) -> tuple[Job, str]:
