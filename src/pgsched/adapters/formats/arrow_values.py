@@ -221,7 +221,7 @@ _SCALARS: dict[int, Callable[[], Values]] = {
     1184: lambda: Plain(_UTC, datetime, form=_MOMENT),
     2950: lambda: Converted(pa.uuid(), pa.binary(16), _uuid),
 }
-#: the type of the elements of the everyday arrays
+#: the type of the elements of the everyday arrays; pandas reads no lists of uuid, so those are text
 _ELEMENTS = {
     1000: 16,
     1001: 17,
@@ -235,7 +235,6 @@ _ELEMENTS = {
     1183: 1083,
     1115: 1114,
     1185: 1184,
-    2951: 2950,
 }
 #: those whose values may not fit
 _LOOKS = frozenset({1082, 1083})

@@ -101,7 +101,7 @@ class ColumnWriter:
         joined = b",".join(values)
         if b"N" in joined or b"I" in joined:
             values = self._without_non_finite(values)
-            written = [v if v == b"null" or _POINT in v else float_json(v) for v in values]
+            written = [v if v == b"null" else float_json(v) for v in values]
         elif b"e" in joined:
             written = [float_json(v) for v in values]
         else:
