@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from offices import key_settings, office, open_office  # noqa: F401 (fixtures for every test here)
 from postgres_fixtures import (
     Database,
     Server,

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from pgsched import __version__
 from pgsched.domain.errors import DatabaseFault, SchemaMismatch
 from pgsched.entrypoints.container import Container, container_for, opened, pepper_of
+from pgsched.entrypoints.http.administration import Administration
 from pgsched.entrypoints.http.app import ApiServices, create_app
 from pgsched.entrypoints.http.callers import HeaderAuthenticator
 from pgsched.entrypoints.http.identity import Identity
@@ -104,11 +105,30 @@ def services_of(container: Container, host: str) -> ApiServices:
         meter=container.meter(),
         authenticate=HeaderAuthenticator(container.authenticate()),
         identity=_identity(container),
+        administration=_administration(container),
         cors_allowed_origins=settings.cors_allowed_origins,
         allowed_hosts=settings.allowed_hosts or _hosts_answered(host),
         trust_proxy=settings.trust_proxy,
         trusted_proxies=settings.trusted_proxies,
         version=__version__,
+    )
+
+
+def _administration(container: Container) -> Administration:
+    return Administration(
+        sources=container.sources(),
+        jobs=container.jobs(),
+        guard=container.guard(),
+        add_source=container.add_source(),
+        change_source=container.change_source(),
+        remove_source=container.remove_source(),
+        inspect_source=container.inspect_source(),
+        add_job=container.add_job(),
+        change_job=container.change_job(),
+        remove_job=container.remove_job(),
+        dry_run=container.dry_run(),
+        request_run=container.request_run(),
+        cancel_run=container.cancel_run(),
     )
 
 

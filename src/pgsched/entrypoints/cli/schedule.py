@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from itertools import islice
-from typing import IO, Any
+from typing import IO
 
 import click
 from click.core import ParameterSource
 
-from pgsched.domain.errors import FieldFault, InvalidInput, PgschedError
-from pgsched.domain.schedules import Schedule, ScheduleType
-from pgsched.domain.zones import shown, zone_named
+from pgsched.domain.errors import InvalidInput, PgschedError
+from pgsched.domain.schedules import ScheduleType
 from pgsched.entrypoints.cli.jsonl import bounded_lines
+from pgsched.entrypoints.next_instants import MOST, answer_to
+from pgsched.entrypoints.next_instants import next_instants as instants_after
 
-#: most instants in one answer: every minute of six days, a fraction of a second
-MOST = 10_000
 #: longest line of ``--jsonl``, in bytes; far more than any request needs
 _LONGEST_LINE = 1 << 20
-
-# What fromisoformat takes, minus its freedom to have any character between date and time.
-_ISO = re.compile(r"[0-9W-]{8,10}(?:[Tt ][0-9:.,]+(?:[Zz]|[+-][0-9:.]+)?)?")
 
 
 @click.group(name="schedule")
@@ -77,35 +70,10 @@ def next_instants(
         return
     if kind is None or expr is None:
         raise click.UsageError("--type and --expr are needed (or --jsonl)")
-    instants = _next(kind=kind, expr=expr, timezone=timezone, after=after, anchor=anchor, most=most)
+    instants = instants_after(kind=kind, expr=expr, timezone=timezone, after=after, anchor=anchor, most=most)
     click.echo(
         json.dumps({"next": instants}) if as_json else "\n".join(instants), nl=bool(as_json or instants)
     )
-
-
-def _next(
-    *, kind: str, expr: str, timezone: str, after: str | None, anchor: str | None, most: int
-) -> list[str]:
-    """Return the next instants as local ISO 8601 times; raises InvalidInput and its kin."""
-    zone = zone_named(timezone)
-    # The one place where this machine's clock is asked: a person wants to know what comes next from here.
-    now = datetime.now(UTC)  # noqa: TID251 - a preview without a database; decides nothing
-    since = now if after is None else _instant("after", after, timezone)
-    start = since if anchor is None else _instant("anchor", anchor, timezone)
-    schedule = Schedule.parse(kind, expr, timezone, since if kind == ScheduleType.CRON else start)
-    return [instant.astimezone(zone).isoformat() for instant in islice(schedule.instants_after(since), most)]
-
-
-def _instant(field: str, text: str, timezone: str) -> datetime:
-    """Read an ISO 8601 time; without an offset it is the zone's wall clock."""
-    try:
-        if not _ISO.fullmatch(text):
-            raise ValueError(text)
-        read = datetime.fromisoformat(text.upper())
-        return (read.replace(tzinfo=zone_named(timezone)) if read.tzinfo is None else read).astimezone(UTC)
-    except (ValueError, OverflowError):
-        message = f"{shown(text)} is not an ISO 8601 time such as 2026-03-29T00:00:00Z"
-        raise InvalidInput.of(FieldFault(field=field, message=message)) from None
 
 
 def _refuse_options_beside_jsonl(context: click.Context) -> None:
@@ -133,33 +101,9 @@ def _answer(line: bytes) -> list[str]:
         raise InvalidInput("the line is not JSON; write an object such as " + _EXAMPLE) from None
     if not isinstance(request, dict):
         raise InvalidInput("the line is not a JSON object; write one such as " + _EXAMPLE)
-    most = 5 if request.get("n") is None else request["n"]
-    if type(most) is not int or not 1 <= most <= MOST:
-        raise InvalidInput.of(FieldFault(field="n", message=f"must be a whole number from 1 to {MOST}"))
-    return _next(
-        kind=_required(request, "type"),
-        expr=_required(request, "expr"),
-        timezone="UTC" if (zone := _text(request, "timezone")) is None else zone,
-        after=_text(request, "after"),
-        anchor=_text(request, "anchor"),
-        most=most,
-    )
+    return answer_to(request)
 
 
 _EXAMPLE = (
     '{"type":"cron","expr":"0 6 * * *","timezone":"Europe/Berlin","after":"2026-03-29T00:00:00Z","n":5}'
 )
-
-
-def _required(request: Mapping[str, Any], field: str) -> str:
-    value = _text(request, field)
-    if value is None:
-        raise InvalidInput.of(FieldFault(field=field, message="is missing"))
-    return value
-
-
-def _text(request: Mapping[str, Any], field: str) -> str | None:
-    value = request.get(field)
-    if value is not None and not isinstance(value, str):
-        raise InvalidInput.of(FieldFault(field=field, message="must be text"))
-    return value

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 from litestar import Litestar
 
 from pgsched.entrypoints.http import (
+    admin_queries,
+    admin_runs,
     audit,
     auth,
     bodies,
+    checks,
+    datasources,
     description,
     front,
     health,
@@ -32,6 +36,7 @@ from pgsched.entrypoints.http.peers import PeerPolicy
 if TYPE_CHECKING:
     from pgsched.application.ports.upkeep import FiguresView
     from pgsched.application.ports.views import HealthView, QueryView, RunView
+    from pgsched.entrypoints.http.administration import Administration
     from pgsched.entrypoints.http.callers import Authenticator
     from pgsched.entrypoints.http.identity import Identity
 
@@ -56,6 +61,8 @@ class ApiServices:
     authenticate: Authenticator
     #: accounts, sessions, tokens and the audit trail
     identity: Identity
+    #: sources and queries as admins and editors write them
+    administration: Administration
     #: origins as browsers send them, or ``*``
     cors_allowed_origins: tuple[str, ...]
     #: Host names answered, in small letters, IPv6 without brackets, ``*`` for any; None for any
@@ -88,6 +95,10 @@ def create_app(services: ApiServices) -> Litestar:
             *users.routes(services.identity),
             *tokens.routes(services.identity),
             *audit.routes(services.identity),
+            *datasources.routes(services.administration),
+            *admin_queries.routes(services.administration),
+            *admin_runs.routes(services.administration),
+            *checks.routes(services.administration),
         ],
         request_max_body_size=bodies.MOST_BYTES,
         exception_handlers={Exception: problems.handler},
@@ -121,6 +132,7 @@ def openapi_document(version: str) -> dict[str, Any]:
         figures_view=nothing,
         authenticate=nothing,
         identity=nothing,
+        administration=nothing,
         cors_allowed_origins=("*",),
         allowed_hosts=None,
         trust_proxy=False,

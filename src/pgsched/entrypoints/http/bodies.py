@@ -56,16 +56,40 @@ async def read(request: Request[Any, Any, Any], shape: type[_Shape], *, optional
         InvalidInput: 400; with a fault for each field that is wrong.
         RequestEntityTooLarge: 413; the framework's, more than ``MOST_BYTES``.
     """
+    body = await _body(request, optional=optional)
+    if body is None:
+        return shape()
+    if len(body) > _QUICK_BYTES:
+        return await asyncio.to_thread(decode, body, shape)
+    return decode(body, shape)
+
+
+async def read_fields(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Return the body as it is, for a use-case that judges every field itself and tells all faults at once.
+
+    Raises:
+        UnsupportedMediaType: 415; the Content-Type is not JSON.
+        InvalidInput: 400; it is no JSON object, or holds text that cannot be stored.
+        RequestEntityTooLarge: 413; the framework's, more than ``MOST_BYTES``.
+    """
+    body = await _body(request)
+    assert body is not None
+    given = await asyncio.to_thread(_object, body) if len(body) > _QUICK_BYTES else _object(body)
+    if faults := [*_text_faults(given, "")]:
+        raise InvalidInput.of(*faults)
+    return given
+
+
+async def _body(request: Request[Any, Any, Any], *, optional: bool = False) -> bytes | None:
+    """Return the body's bytes, None when there is none and none is needed."""
     try:
         body = await request.body()
     except InternalServerException:  # the framework's word for a client that is gone
         raise InvalidInput("the body did not arrive whole") from None
     if optional and not body:
-        return shape()
+        return None
     _check_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
-    if len(body) > _QUICK_BYTES:
-        return await asyncio.to_thread(decode, body, shape)
-    return decode(body, shape)
+    return body
 
 
 def decode(body: bytes, shape: type[_Shape]) -> _Shape:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from litestar.router import Router
 
 Qid = Annotated[str, Described(description="The query's id or name.")]
+SourceKey = Annotated[str, Described(description="The source's id or name.")]
 Uid = Annotated[str, Described(description="The account's id.")]
 TokenId = Annotated[str, Described(description="The token's id.")]
 SessionId = Annotated[str, Described(description="The session's id, as the list has it.")]
@@ -47,12 +48,14 @@ RunId = Annotated[str, Described(description="The run's id.")]
 _WHOLE = (
     *("Run", "RunWithResult", "RunList", "QueryCard", "QueryList", "TableDocument", "Ready", "Alive"),
     *("Account", "UserList", "SessionShown", "SessionList"),
+    *("DataSourceShown", "DataSourceList", "SourceName", "QueryShown", "AdminQueryList", "DryRunFound"),
     *("ApiToken", "TokenMade", "TokenList", "AuditEvent", "AuditList"),
 )
 
 _INSTANT = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME)
 _ID = Schema(type=OpenAPIType.INTEGER)
 _TEXT = Schema(type=OpenAPIType.STRING)
+_FLAG = Schema(type=OpenAPIType.STRING, enum=["0", "1", "false", "true"])
 _STATUSES = ["any", *(status.value for status in RunStatus)]
 
 _QUERY = {
@@ -67,6 +70,9 @@ _QUERY = {
     "action": (_TEXT, "Only this, as user.update."),
     "noun": (_TEXT, "Only what was done to this kind of thing: user, session, token, source, query, …"),
     "noun_id": (_TEXT, "Only what was done to the thing of this id."),
+    "q": (_TEXT, "Only queries with this text in name, title or description, in any letter case."),
+    "enabled": (_FLAG, "Only queries that are enabled, or disabled."),
+    "force": (_FLAG, "With 1 all that hangs on it is deleted too; what runs is cancelled."),
     "before": (_ID, "A run's id: the page of runs just older than it."),
     "after": (_ID, "A run's id: the page of runs just newer than it."),
     "status": (Schema(type=OpenAPIType.STRING, enum=_STATUSES), "Only runs of this status."),
@@ -165,7 +171,10 @@ _ERRORS = {
     413: "The body is larger than 1 MiB.",
     415: "The body is not JSON.",
     429: "Too much at once, or too many failures; Retry-After says when to try again.",
-    503: "The metadata database cannot be reached; Retry-After says when to try again.",
+    422: "The source refused the query; sqlstate and message say why.",
+    502: "The source cannot be reached, or turned the role or password down.",
+    504: "The query ran into its timeout.",
+    503: "The metadata database, or a key, is not to be had now; Retry-After says when to try again.",
 }
 
 

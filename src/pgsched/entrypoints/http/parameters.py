@@ -23,11 +23,20 @@ def query_key(text: str) -> str | int:
     Raises:
         NotFound: it can be neither.
     """
+    return named_key("query", text)
+
+
+def named_key(noun: str, text: str) -> str | int:
+    """Read the id or the name of something that has both: digits are an id.
+
+    Raises:
+        NotFound: it can be neither.
+    """
     if _is_digits(text):
-        return _id(text, "query")
+        return _id(text, noun)
     if NAME.fullmatch(text):
         return text
-    raise NotFound("query", shown(text))
+    raise NotFound(noun, shown(text))
 
 
 def run_key(text: str) -> int:
@@ -171,6 +180,15 @@ class Faults:
         if text is not None and text not in known:
             self.add(field, f"must be one of {', '.join(known)}, not {shown(text) or 'empty'}")
         return text
+
+    def flag(self, field: str, text: str | None) -> bool | None:
+        """Read a yes or no: 1 or true, 0 or false; None when absent."""
+        if text is None:
+            return None
+        if text in ("1", "true", "0", "false"):
+            return text in ("1", "true")
+        self.add(field, f"must be 1, true, 0 or false, not {shown(text) or 'empty'}")
+        return None
 
     def include_result(self, text: str | None) -> bool:
         """Read ``include``: ``result`` is all there is to include."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -31,8 +31,13 @@ _STATUS: dict[type[PgschedError], HTTPStatus] = {
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.Stale: HTTPStatus.PRECONDITION_FAILED,
-    errors.NoPrivateKey: HTTPStatus.SERVICE_UNAVAILABLE,
+    # what is sealed cannot be sealed or opened here: for whoever runs the service to mend
+    errors.KeyFault: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.CannotOpen: HTTPStatus.CONFLICT,
+    errors.SourceFault: HTTPStatus.BAD_GATEWAY,
     errors.QueryFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.LimitExceeded: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.IsMetadata: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.SourceUnreachable: HTTPStatus.BAD_GATEWAY,
     errors.SourceRefused: HTTPStatus.BAD_GATEWAY,
     errors.QueryTimeout: HTTPStatus.GATEWAY_TIMEOUT,
@@ -93,6 +98,12 @@ class Problem:
     code: str
     #: the fields at fault, where there are any
     errors: list[FieldFault] | None = None
+    #: of a source's SQL error: its SQLSTATE
+    sqlstate: str | None = None
+    #: of a source's SQL error: its primary message
+    message: str | None = None
+    #: of a source's SQL error: where in the SQL, in characters from 1
+    position: int | None = None
 
     def encode(self) -> bytes:
         """Return the body."""
@@ -103,7 +114,8 @@ class Problem:
             "detail": self.detail,
             "code": self.code,
         }
-        return msgspec.json.encode(fields | {"errors": self.errors} if self.errors else fields)
+        optional = {name: getattr(self, name) for name in ("errors", "sqlstate", "message", "position")}
+        return msgspec.json.encode(fields | {name: value for name, value in optional.items() if value})
 
 
 def problem(status: int, code: str, detail: str, faults: Sequence[FieldFault] = ()) -> Problem:
@@ -134,6 +146,19 @@ def of(error: Exception) -> tuple[Problem, Mapping[str, str]]:
         return problem(error.status_code, code, detail), {"Allow": allow} if allow else {}
     _log.error("a request failed unexpectedly", exc_info=error, extra={"action": "http.error"})
     return problem(500, "internal_error", "an internal error; the log of the server says more"), {}
+
+
+def of_dry_run(error: errors.SourceFault) -> tuple[Problem, Mapping[str, str]]:
+    """Return the problem for what a source did to an editor's dry run: all that it said."""
+    told, headers = of(error)
+    whole = replace(
+        told,
+        detail=error.detail,
+        sqlstate=error.sqlstate,
+        message=error.public if error.sqlstate else None,
+        position=error.position if isinstance(error, errors.QueryFailed) else None,
+    )
+    return whole, headers
 
 
 def _headers(status: HTTPStatus, error: PgschedError) -> dict[str, str]:
