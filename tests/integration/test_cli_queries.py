@@ -49,6 +49,7 @@ DEFAULTS = {
     "retry_backoff_s": 5,
     "timeout_ms": 300_000,
     "max_rows": 10_000,
+    "fresh_for": None,
     "max_bytes": 8 * 1024 * 1024,
     "on_limit": "truncate",
     "pause_after_failures": 0,
@@ -165,3 +166,38 @@ def test_run_is_queued_and_printed_without_a_worker(place):
     assert json.loads(waited.stdout)["status"] == "queued"
     assert waited.stderr.startswith("Error: run ")
     assert len(waited.stderr.splitlines()) == 1
+
+
+def test_why_explains_an_instant_that_nobody_planned(place):
+    added = place.json(*add("lonely", "--schedule-expr", "PT1H", "--start-at", "2026-01-01T00:30:00Z"))
+    told = place.json("queries", "why", "lonely", "--at", "2026-01-01T01:45:00Z")
+    assert (told["at"], told["outcome"]) == ("2026-01-01T01:30:00Z", "due")
+    assert told["detail"].endswith("not planned yet: no worker is there")
+    assert told["following"] == "2026-01-01T02:30:00Z"
+    shown = place.run("queries", "why", "lonely", "--at", "2026-01-01T00:00:00+00:00").stdout
+    assert "outcome:    before" in shown
+    assert place.json("queries", "why", str(added["id"]))["query_id"] == added["id"]
+
+
+def test_ledger_lists_a_range_and_says_where_it_goes_on(place):
+    place.json(*add("listed", "--schedule-expr", "PT1H", "--start-at", "2026-01-01T00:30:00Z"))
+    window = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-02T00:00:00Z")
+    listed = place.json("queries", "ledger", "listed", *window)
+    assert [entry["outcome"] for entry in listed["entries"]] == ["due"] * 24
+    assert listed["next_start"] is None
+    done = place.run("queries", "ledger", "listed", *window, "--limit", "2")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "AT",
+        "2026-01-01T00:30:00Z",
+        "2026-01-01T01:30:00Z",
+    ]
+    assert "more from 2026-01-01T02:30:00Z" in done.stderr
+    refused = place.run("queries", "ledger", "listed", "--start", "yesterday")
+    assert refused.returncode == 2
+    assert "--start" in refused.stderr
+    assert place.refused("queries", "why", "nobody") == "there is no query nobody"
+
+
+def test_fresh_for_is_checked_as_a_duration(place):
+    assert place.json(*add("fresh", "--fresh-for", "PT2H"))["fresh_for"] == "PT2H"
+    assert place.refused(*add("unfresh", "--fresh-for", "soon")).startswith("fresh_for: ")

@@ -24,6 +24,7 @@ from pgsched.adapters.memory.clock import START
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
 from pgsched.adapters.memory.kept import MemoryKeptConnections
+from pgsched.adapters.memory.ledger import MemoryLedger
 from pgsched.adapters.memory.runs import MemoryRunQueue
 from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
@@ -38,6 +39,7 @@ from pgsched.adapters.postgres.figures import PostgresFigures
 from pgsched.adapters.postgres.health import PostgresHealth
 from pgsched.adapters.postgres.jobs import PostgresJobs
 from pgsched.adapters.postgres.kept import PostgresKeptConnections
+from pgsched.adapters.postgres.ledger import PostgresLedger
 from pgsched.adapters.postgres.login_failures import PostgresLoginFailures
 from pgsched.adapters.postgres.retention import PostgresRetention
 from pgsched.adapters.postgres.runs import PostgresRunQueue
@@ -49,6 +51,7 @@ from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
 from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
 from pgsched.application.ports.audit import Audit, Transactions
+from pgsched.application.ports.ledger import LedgerView
 from pgsched.application.ports.queue import (
     Attendance,
     Claim,
@@ -103,6 +106,7 @@ class World:
     query_view: QueryView
     run_view: RunView
     health: HealthView
+    ledger: LedgerView
     tally: RunTally
     retention: Retention
     figures: FiguresView
@@ -211,6 +215,7 @@ def memory_world() -> World:
         query_view=MemoryQueryView(store),
         run_view=MemoryRunView(store),
         health=MemoryHealth(store),
+        ledger=MemoryLedger(store),
         tally=MemoryRunTally(store),
         retention=MemoryRetention(store),
         figures=MemoryFigures(store),
@@ -294,6 +299,7 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             query_view=PostgresQueryView(database),
             run_view=PostgresRunView(database),
             health=PostgresHealth(database),
+            ledger=PostgresLedger(database),
             tally=PostgresRunTally(database),
             retention=PostgresRetention(database),
             figures=PostgresFigures(database),

@@ -68,11 +68,13 @@ class JobJudge:
         spec = draft.value
         if before is None or changes_plan(before, spec, start_at=start_at):
             errors += self._schedule_faults(draft, start_at, now, errors)
-        if (before is None or "misfire_window" in wanted) and draft.is_right("misfire_window"):
-            try:
-                Duration.parse(spec.misfire_window, field="misfire_window")
-            except BadSchedule as error:
-                errors.append(InvalidInput.of(*error.faults))
+        for name in ("misfire_window", "fresh_for"):
+            duration = getattr(spec, name)
+            if duration is not None and (before is None or name in wanted) and draft.is_right(name):
+                try:
+                    Duration.parse(duration, field=name)
+                except BadSchedule as error:
+                    errors.append(InvalidInput.of(*error.faults))
         moved = before is None or spec.data_source_id != before.spec.data_source_id
         if draft.is_right("sql_text") and (before is None or moved or spec.sql_text != before.spec.sql_text):
             if source is None and before is not None:

@@ -120,6 +120,8 @@ class JobSpec:
     keep_runs: int | None = None
     #: days that runs are kept, None for ever
     keep_days: int | None = None
+    #: ISO 8601 duration; a newest result whose run began longer ago is stale, None for never
+    fresh_for: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what breaks a rule, all faults at once."""

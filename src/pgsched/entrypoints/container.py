@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from pgsched.application.job_judge import JobJudge
     from pgsched.application.jobs import AddJob, CancelRun, ChangeJob, RequestRun
     from pgsched.application.keys import RotateKeys
+    from pgsched.application.ledger import ExplainInstants
     from pgsched.application.login import CheckPassword, EndSession, LogIn
     from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
     from pgsched.application.ports.audit import Audit, Transactions
     from pgsched.application.ports.execution import QuerySource, SqlGuard
+    from pgsched.application.ports.ledger import LedgerView
     from pgsched.application.ports.queue import KeptConnections, RunQueue, WorkerInfo, Workers
     from pgsched.application.ports.repositories import Accounts, Jobs, Sources
     from pgsched.application.ports.secrets import KeyRings, PasswordHasher, PasswordVault
@@ -241,6 +243,12 @@ def _worker_figures(at_source: QuerySource) -> Callable[[], dict[str, float]]:
     return lambda: {"source_connections": at_source.kept(), "log_errors": lost_records()}
 
 
+def _ledger_view(database: Database) -> LedgerView:
+    from pgsched.adapters.postgres.ledger import PostgresLedger
+
+    return PostgresLedger(database)
+
+
 def _vault(settings: Settings) -> PasswordVault:
     from pgsched.adapters.crypto.vault import SealedBoxVault
 
@@ -360,6 +368,7 @@ class Container(containers.DeclarativeContainer):
     query_view = providers.Singleton(_query_view, database)
     run_view = providers.Singleton(_run_view, database)
     health_view = providers.Singleton(_health_view, database)
+    ledger_view = providers.Singleton(_ledger_view, database)
     figures_view = providers.Singleton(_figures_view, database)
     tally = providers.Singleton(_tally, database)
     retention = providers.Singleton(_retention, database)
@@ -454,6 +463,9 @@ class Container(containers.DeclarativeContainer):
     dry_run_slots: providers.Provider[DryRunSlots] = providers.Singleton(_use_case("dry_run", "DryRunSlots"))
     dry_run: providers.Factory[DryRun] = providers.Factory(
         _use_case("dry_run", "DryRun"), jobs, sources, vault, guard, at_source, dry_run_slots
+    )
+    explain_instants: providers.Factory[ExplainInstants] = providers.Factory(
+        _use_case("ledger", "ExplainInstants"), ledger_view
     )
     run_job: providers.Factory[RunJob] = providers.Factory(
         _use_case("run_job", "RunJob"), queue, vault, guard, at_source, kept

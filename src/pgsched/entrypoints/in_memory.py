@@ -21,6 +21,7 @@ from pgsched.adapters.memory.guard import FirstWordGuard
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
 from pgsched.adapters.memory.kept import MemoryKeptConnections
+from pgsched.adapters.memory.ledger import MemoryLedger
 from pgsched.adapters.memory.runs import MemoryRunQueue
 from pgsched.adapters.memory.secrets import MemoryKeyRings, OpenVault, PlainHasher
 from pgsched.adapters.memory.source import ScriptedSource
@@ -69,6 +70,7 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "query_view": MemoryQueryView(store),
         "run_view": MemoryRunView(store),
         "health_view": MemoryHealth(store),
+        "ledger_view": MemoryLedger(store),
         "figures_view": MemoryFigures(store),
         "tally": MemoryRunTally(store),
         "retention": MemoryRetention(store),

@@ -38,6 +38,7 @@ def write(store: MemoryStore, job: Job, plan: Plan, now: datetime) -> int:
         _insert(store, job, planned, now)
     for gap in plan.gaps:
         store.gaps.setdefault((job.id, gap.from_at), gap)
+        store.gap_times.setdefault((job.id, gap.from_at), now)
     store.jobs[job.id] = replace(job, next_run_at=plan.next_run_at)
     return sum(planned.skipped is None for planned in fresh)
 
@@ -77,6 +78,7 @@ def _insert(store: MemoryStore, job: Job, planned: PlannedRun, now: datetime) ->
         source_id=job.spec.data_source_id,
         ready_at=planned.ready_at,
         deadline_at=planned.deadline_at,
+        recorded_at=now,
         exclusive=job.spec.overlap_policy is not OverlapPolicy.ALLOW,
     )
     if planned.skipped is not None:

@@ -182,6 +182,7 @@ class MemoryRunQueue:
             run=run,
             source_id=job.spec.data_source_id,
             ready_at=now,
+            recorded_at=now,
             exclusive=job.spec.overlap_policy is not OverlapPolicy.ALLOW,
         )
         self._store.hint()

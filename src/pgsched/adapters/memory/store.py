@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from pgsched.domain.accounts import Account
 from pgsched.domain.audience import Grant
 from pgsched.domain.audit import AuditEvent
 from pgsched.domain.jobs import Job
+from pgsched.domain.ledger import Phase
 from pgsched.domain.planning import Gap
 from pgsched.domain.runs import TRANSITIONS, Run, RunStatus
 from pgsched.domain.sessions import Session
@@ -61,6 +62,8 @@ class RunRecord:
     byte_size: int = 0
     #: whether it was staged in chunks
     chunked: bool = False
+    #: when it was planned or asked for, UTC
+    recorded_at: datetime
 
     @property
     def place(self) -> tuple[datetime, int]:
@@ -105,6 +108,7 @@ _PEOPLES = frozenset(
     {
         "sources",
         "jobs",
+        "phases",
         "accounts",
         "password_hashes",
         "sessions",
@@ -117,13 +121,47 @@ _PEOPLES = frozenset(
 )
 
 
+class Jobs(dict[int, Job]):
+    """The jobs; a change begins a new phase, as the database's trigger sees to it."""
+
+    def __init__(self, store: MemoryStore, jobs: Mapping[int, Job] | None = None) -> None:
+        super().__init__(jobs or {})
+        self._store = store
+
+    def __setitem__(self, job_id: int, job: Job) -> None:
+        """Store a job, and what changed about when it is due."""
+        spec = job.spec
+        phase = Phase(
+            since=self._store.clock.read(),
+            schedule=job.schedule,
+            enabled=spec.enabled,
+            pause_reason=job.pause_reason,
+            first_at=job.next_run_at,
+        )
+        known = self._store.phases.setdefault(job_id, [])
+        if not known or replace(phase, since=known[-1].since, first_at=known[-1].first_at) != known[-1]:
+            known.append(phase)
+        super().__setitem__(job_id, job)
+
+    def __delitem__(self, job_id: int) -> None:
+        """Forget a job with its past."""
+        self._store.phases.pop(job_id, None)
+        super().__delitem__(job_id)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Jobs:
+        """Copy the jobs, not the store they are in."""
+        return Jobs(self._store, self)
+
+
 class MemoryStore:
     """Everything that is kept; stands where the real adapters take a ``Database``."""
 
     def __init__(self, clock: ManualClock | None = None) -> None:
         self.clock = clock or ManualClock()
         self.sources: dict[int, DataSource] = {}
-        self.jobs: dict[int, Job] = {}
+        self.jobs: dict[int, Job] = Jobs(self)
+        #: by query, oldest first
+        self.phases: dict[int, list[Phase]] = {}
         self.accounts: dict[int, Account] = {}
         #: by account
         self.password_hashes: dict[int, str] = {}
@@ -142,6 +180,10 @@ class MemoryStore:
         self.gaps: dict[tuple[int, datetime], Gap] = {}
         #: connections that may be open, and until when (UTC), by worker and source
         self.kept: dict[tuple[int, int], tuple[int, datetime]] = {}
+        #: when each gap was written, UTC
+        self.gap_times: dict[tuple[int, datetime], datetime] = {}
+        #: when each worker came and left, UTC; None while it is there
+        self.attended: dict[int, tuple[datetime, datetime | None]] = {}
         #: workers that are there, and what wakes each
         self.present: dict[int, asyncio.Event] = {}
         #: what each worker said of itself when it came, and with its last sign of life

@@ -37,6 +37,7 @@ class MemoryAttendance:
     def __init__(self, store: MemoryStore, worker_id: int) -> None:
         self._store = store
         self._hinted = store.present[worker_id] = asyncio.Event()
+        store.attended[worker_id] = (store.clock.read(), None)
         self.worker_id = worker_id
 
     async def hint(self, timeout_s: float) -> bool:
@@ -55,5 +56,7 @@ class MemoryAttendance:
 
     def die(self) -> None:
         """End without a word; others notice at once."""
-        self._store.present.pop(self.worker_id, None)
+        if self._store.present.pop(self.worker_id, None) is not None:
+            since, _ = self._store.attended[self.worker_id]
+            self._store.attended[self.worker_id] = (since, self._store.clock.read())
         self._store.departed.add(self.worker_id)

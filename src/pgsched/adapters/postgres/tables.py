@@ -81,6 +81,7 @@ query_job = Table(
     _column("pause_after_failures", Integer()),
     _column("keep_runs", Integer(), null=True),
     _column("keep_days", Integer(), null=True),
+    _column("fresh_for", Text(), null=True),
     _column("anchor_at", _AT),
     _column("next_run_at", _AT, null=True),
     _column("consecutive_failures", Integer()),
@@ -88,6 +89,21 @@ query_job = Table(
     _column("pause_reason", Text(), null=True),
     _column("created_at", _AT),
     _column("updated_at", _AT),
+)
+
+query_phase = Table(
+    "query_phase",
+    metadata,
+    _id(),
+    _column("query_id", BigInteger()),
+    _column("since", _AT),
+    _column("schedule_type", Text()),
+    _column("schedule_expr", Text()),
+    _column("timezone", Text()),
+    _column("anchor_at", _AT),
+    _column("enabled", Boolean()),
+    _column("pause_reason", Text(), null=True),
+    _column("first_at", _AT, null=True),
 )
 
 source_kept = Table(

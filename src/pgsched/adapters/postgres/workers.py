@@ -25,14 +25,15 @@ SILENT_S: Final = 30
 #: seconds a server that does not answer may hold up a worker that leaves
 _UNLOCK_S: Final = 1
 
-_ARE_HELD: Final = f"""
+#: the locks of workers that are there, by worker (objid)
+ARE_HELD: Final = f"""
 select objid from pg_locks
 where locktype = 'advisory' and granted and classid = {WORKER_LOCK_CLASS} and objsubid = 2
   and database = (select oid from pg_database where datname = current_database())"""
 #: whether a row of worker is of one that is there now
 PRESENT: Final = f"""
 stopped_at is null and case
-    when session_lock then id in (select objid::bigint from ({_ARE_HELD}) held)
+    when session_lock then id in (select objid::bigint from ({ARE_HELD}) held)
     else seen_at > clock_timestamp() - interval '{SILENT_S} seconds' end"""
 #: how many workers are present
 ALIVE: Final = f"select count(*) from worker where {PRESENT}"
@@ -60,7 +61,7 @@ _LOCK: Final = f"select pg_advisory_lock({WORKER_LOCK_CLASS}, %(id)s)"
 _UNLOCK: Final = f"select pg_advisory_unlock({WORKER_LOCK_CLASS}, %(id)s)"
 _IS_LOCKED: Final = f"""
 select pg_backend_pid() = %(pid)s
-   and %(id)s in (select objid::bigint from ({_ARE_HELD} and pid = pg_backend_pid()) held)"""
+   and %(id)s in (select objid::bigint from ({ARE_HELD} and pid = pg_backend_pid()) held)"""
 # The server may not have noticed that a connection of this very worker broke; its lock is taken off it.
 _END_FORMER: Final = f"""
 select pg_terminate_backend(pid) from pg_locks

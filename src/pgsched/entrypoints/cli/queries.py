@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgsched.entrypoints.cli import query_changes
+from pgsched.entrypoints.cli import ledger, query_changes
 from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option
 from pgsched.entrypoints.cli.query_options import fields_given, policy_options
@@ -40,6 +40,10 @@ _RUN_COLUMNS = ("id", "status", "trigger", "scheduled_at", "rows_returned", "err
 @click.group()
 def group() -> None:
     """Scheduled queries."""
+
+
+group.add_command(ledger.why)
+group.add_command(ledger.ledger)
 
 
 @group.command("add")

@@ -34,6 +34,7 @@ _POLICIES: tuple[tuple[str, Any, str, str], ...] = (
     ("pause-after-failures", int, "Final errors in a row that pause the query, 0 never", "0"),
     ("keep-runs", int, "Runs kept", "all"),
     ("keep-days", int, "Days that runs are kept", "for ever"),
+    ("fresh-for", str, "ISO 8601 duration after which the newest result is stale", "never"),
 )
 
 
