@@ -58,6 +58,7 @@ def test_policies_have_the_defaults_that_are_promised() -> None:
         "pause_after_failures": 0,
         "keep_runs": None,
         "keep_days": None,
+        "fresh_for": None,
     }
     assert {name: getattr(given, name) for name in promised} == promised
     required = {"name", "title", "sql_text", "data_source_id", "schedule_type", "schedule_expr"}
