@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
+from decimal import Decimal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from postgres_fixtures import fresh_database, fresh_source
 from processes import installation
@@ -86,3 +94,74 @@ def test_unknown_query_is_told(place):
     assert place.refused("runs", "list", "nothing") == "there is no query nothing"
     assert place.run("runs", "list", "good", "--limit", "501").returncode == 2
     assert place.refused("runs", "list", "good", "--before", "999999") == "there is no run 999999"
+
+
+def test_export_writes_each_format(place, tmp_path):
+    run = str(place.ids[0])
+    assert place.run("runs", "export", run).stdout == "big,price,nothing\n9007199254740993,1.10,\n"
+    records = place.run("runs", "export", "--latest", "good", "--format", "records", "--bigint", "string")
+    assert json.loads(records.stdout) == [{"big": "9007199254740993", "price": 1.10, "nothing": None}]
+    picked = place.run("runs", "export", "--latest", "good", "--columns", "price", "--rows", "0,1")
+    assert picked.stdout == "price\n1.10\n"
+    for name in ("it.parquet", "it.arrow", "it.csv", "it.ndjson"):
+        done = place.run("runs", "export", run, "--output", tmp_path / name)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert pq.read_table(tmp_path / "it.parquet")["big"].to_pylist() == [9007199254740993]
+    with pa.ipc.open_stream(tmp_path / "it.arrow") as stream:
+        assert stream.read_all()["price"].to_pylist() == [Decimal("1.10")]
+    assert (tmp_path / "it.csv").read_bytes() == b"big,price,nothing\r\n9007199254740993,1.10,\r\n"
+
+
+def test_export_replaces_a_file_whole_or_not_at_all(place, tmp_path):
+    file = tmp_path / "it.csv"
+    file.write_text("before")
+    file.chmod(0o640)
+    failed = place.run("runs", "export", str(place.failed["id"]), "-o", file)
+    assert failed.returncode == 1
+    assert "is error" in failed.stderr
+    assert (file.read_text(), sorted(tmp_path.iterdir())) == ("before", [file])
+    assert place.run("runs", "export", str(place.ids[0]), "-o", file).returncode == 0
+    assert file.read_text().startswith("big,")
+    assert (file.stat().st_mode & 0o777, sorted(tmp_path.iterdir())) == (0o640, [file])
+    assert place.run("runs", "export", str(place.ids[0]), "-o", "/dev/stdout").stdout.startswith("big,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "give the id of a run, or --latest QUERY"),
+        (("1", "--latest", "good"), 2, "give the id of a run, or --latest QUERY"),
+        (("good",), 2, "--latest good"),
+        (("999999",), 1, "there is no run 999999"),
+        (("9" * 30,), 1, "there is no run"),
+        (("--latest", "nobody"), 1, "nobody"),
+        (("--latest", "good", "--columns", "gone"), 1, "'gone'"),
+        (("--latest", "good", "--rows", "1"), 1, "offset,limit"),
+        (("--latest", "good", "--output", "/nowhere/it.csv"), 1, "No such file or directory"),
+        (("--latest", "good", "--output", "/"), 2, "is a directory"),
+    ],
+)
+def test_export_says_what_was_wrong(place, arguments, code, said):
+    done = place.run("runs", "export", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_export_shows_a_bar_on_a_terminal(place, tmp_path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgsched", "runs", "export", "--latest", "good", "-o", tmp_path / "it.csv"],
+        stderr=theirs,
+        env=place.with_settings(TERM="xterm"),
+        cwd=place.folder,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert process.wait(30) == 0
+    assert b"1/1" in shown
+    assert b"bytes in" in shown

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pgsched.entrypoints.cli.export import export
 from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option, json_text
 
@@ -31,6 +32,9 @@ _STATUSES = ("queued", "running", "success", "error", "cancelled", "skipped")
 @click.group()
 def group() -> None:
     """Past and present runs, with their results."""
+
+
+group.add_command(export)
 
 
 @group.command("list")
