@@ -38,6 +38,18 @@ def test_upgrade_tells_what_it_applied_and_can_be_repeated(empty_database, tmp_p
     assert told(current) == {"version": schema.EXPECTED, "expected": schema.EXPECTED}
 
 
+def test_dry_run_tells_what_would_be_applied_and_changes_nothing(empty_database, tmp_path):
+    for _ in range(2):
+        found = told(pgsched_db(empty_database.url, "upgrade", "--dry-run", "--json", cwd=tmp_path))
+        assert found["version"] == schema.EXPECTED
+        assert [each["version"] for each in found["pending"]] == list(range(1, schema.EXPECTED + 1))
+    text = pgsched_db(empty_database.url, "upgrade", "--dry-run", cwd=tmp_path).stdout
+    assert text.splitlines()[0] == "would apply migration 1 (initial)"
+    assert empty_database.execute("select count(*) from pg_class where relname = 'query_run'") == [(0,)]
+    pgsched_db(empty_database.url, "upgrade", cwd=tmp_path)
+    assert "nothing to do" in pgsched_db(empty_database.url, "upgrade", "--dry-run", cwd=tmp_path).stdout
+
+
 def test_sqlalchemys_way_to_write_the_address_is_taken(empty_database, tmp_path):
     dsn = empty_database.url.replace("postgresql://", "postgresql+psycopg://")
     done = pgsched_db(dsn, "upgrade", cwd=tmp_path)

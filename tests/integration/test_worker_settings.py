@@ -107,10 +107,23 @@ def test_newer_schema_is_told_and_left_alone(database, tmp_path):
     database.execute("insert into schema_migration (version, name) values (9999, 'of_a_later_pgsched')")
     with installation(tmp_path / "place", database.url) as place:
         assert "upgrade pgsched" in place.refused("db", "upgrade")
+        for command in (
+            ("users", "list"),
+            ("dsn", "list"),
+            ("queries", "list"),
+            ("status",),
+            ("keys", "list"),
+        ):
+            assert place.refused(*command).endswith("; upgrade pgsched")
         worker = place.start("worker")
-        api, _ = place.api()
-        eventually(lambda: "upgrade pgsched" in worker.err)
-        eventually(lambda: "upgrade pgsched" in api.err)
+        api = place.start("api", "--port", str(free_port()))
+        apis = place.start("api", "--port", str(free_port()), "--processes", "2")
+        for service in (worker, api, apis):
+            assert service.process.wait(30) == 1
+            assert service.err.splitlines()[-1].startswith(
+                "Error: the schema is version 9999 and this program"
+            )
+            assert service.err.splitlines()[-1].endswith("; upgrade pgsched")
         assert database.execute("select count(*) from worker") == [(0,)]
         assert_quiet(place.everything_said())
 

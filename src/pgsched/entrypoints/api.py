@@ -7,17 +7,18 @@ import ipaddress
 import logging
 import os
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from tempfile import TemporaryDirectory
 
 from pgsched import __version__
-from pgsched.domain.errors import DatabaseFault, SchemaMismatch
+from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, SchemaMismatch
 from pgsched.entrypoints.container import Container, container_for, opened, pepper_of
 from pgsched.entrypoints.http.administration import Administration
 from pgsched.entrypoints.http.app import ApiServices, create_app
 from pgsched.entrypoints.http.callers import HeaderAuthenticator
 from pgsched.entrypoints.http.identity import Identity
 from pgsched.entrypoints.http.server import listen, run, url_of
+from pgsched.entrypoints.schema_guard import refuse_newer, refuse_other
 from pgsched.entrypoints.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ async def serve(*, host: str, port: int, processes: int) -> None:
     Raises:
         CannotListen: the address is not to be had.
         SettingFault: something is set wrong; ARGON2_SECRET_KEY_B64 is not set.
+        SchemaMismatch: the schema is newer than this program.
     """
     container = container_for("api", pool_size=POOL_SIZE)
     # Logins need the pepper: told now, not at the first login.
@@ -45,25 +47,40 @@ async def serve(*, host: str, port: int, processes: int) -> None:
     sock.setblocking(False)
     stop = stop_on_signals()
     if processes > 1:
+        with suppress(DatabaseUnavailable):
+            async with opened(container):
+                await refuse_newer(container)
         await _serve_by_children(sock, processes, stop)
         return
     async with opened(container):
-        looking = asyncio.create_task(_tell_if_waiting(container))
+        looking = asyncio.create_task(_look(container, stop))
         try:
             await run(
                 create_app(services_of(container, host)), sock, stop=stop, ready=None if shared else _tell
             )
         finally:
             looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            (fault,) = await asyncio.gather(looking, return_exceptions=True)
+        if isinstance(fault, SchemaMismatch):
+            raise fault
 
 
-async def _tell_if_waiting(container: Container) -> None:
-    """Say at the start what every request would be told: the database is away, or not migrated."""
+async def _look(container: Container, stop: asyncio.Event) -> None:
+    """Say at the start what every request would be told: the database is away, or not migrated.
+
+    Raises:
+        SchemaMismatch: the schema is newer than this program, which is stopped.
+    """
     try:
-        found = await container.health_view().readiness()
-        if found.schema_version != found.expected_version:
-            raise SchemaMismatch.between(found.schema_version, found.expected_version)
+        await refuse_newer(container)
+    except SchemaMismatch:
+        stop.set()
+        raise
+    except DatabaseFault as fault:
+        log.warning("answering 503 for now: %s", fault.detail, extra={"action": "api.waiting"})
+        return
+    try:
+        await refuse_other(container)
     except DatabaseFault as fault:
         log.warning("answering 503 for now: %s", fault.detail, extra={"action": "api.waiting"})
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
+from pgsched.domain.errors import DatabaseUnavailable
 from pgsched.entrypoints.container import container_for, opened
+from pgsched.entrypoints.schema_guard import refuse_newer
 from pgsched.entrypoints.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
@@ -18,6 +21,7 @@ async def serve(concurrency: int) -> None:
 
     Raises:
         SettingFault, KeyFault, EmbeddedFault: before the start, when something is set wrong.
+        SchemaMismatch: the schema is newer than this program.
     """
     container = container_for("worker", pool_size=min(POOL_SIZE, concurrency + 3), concurrency=concurrency)
     # What is missing or damaged is told now, not at the first run.
@@ -29,4 +33,6 @@ async def serve(concurrency: int) -> None:
         )
     stop = stop_on_signals()
     async with opened(container):
+        with suppress(DatabaseUnavailable):  # waited for, by the worker itself
+            await refuse_newer(container)
         await container.worker().run(stop)

@@ -87,6 +87,26 @@ async def upgrade(conninfo: str) -> list[int]:
         return applied
 
 
+async def pending(conninfo: str) -> list[Migration]:
+    """Return the steps that an upgrade would apply, in their order; changes nothing.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
+        SchemaMismatch: the database is newer than this program.
+    """
+    there = await current(conninfo)
+    if there > EXPECTED:
+        raise _newer(there)
+    return [migration for migration in migrations() if migration.version > there]
+
+
+def _newer(there: int) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"the metadata database has schema version {there}, this pgsched knows {EXPECTED}; "
+        "upgrade pgsched on this machine"
+    )
+
+
 async def current(conninfo: str) -> int:
     """Return the version of the schema that is there, 0 for none.
 
@@ -134,10 +154,7 @@ async def _apply(connection: AsyncConnection[Any], migration: Migration) -> bool
             await connection.execute(_TABLE)
         there = int(await _value(connection, _VERSION))
         if there > EXPECTED:
-            raise SchemaMismatch(
-                f"the metadata database has schema version {there}, this pgsched knows {EXPECTED}; "
-                "upgrade pgsched on this machine"
-            )
+            raise _newer(there)
         if there >= migration.version:
             return False
         # Without parameters the simple protocol takes a whole file of statements.

@@ -13,14 +13,26 @@ def group() -> None:
 
 
 @group.command("upgrade")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be applied; change nothing.")
 @json_option
-def upgrade(as_json: bool) -> None:
+def upgrade(dry_run: bool, as_json: bool) -> None:
     """Apply the migrations that are missing; safe to repeat, and to run in several places at once."""
     import asyncio
 
     from pgsched.adapters.postgres import schema
     from pgsched.entrypoints.container import metadata_conninfo
 
+    if dry_run:
+        missing = asyncio.run(schema.pending(metadata_conninfo()))
+        if as_json:
+            names = [{"version": each.version, "name": each.name} for each in missing]
+            emit({"pending": names, "version": schema.EXPECTED}, as_json)
+            return
+        for each in missing:
+            click.echo(f"would apply migration {each.version} ({each.name})")
+        if not missing:
+            click.echo(f"nothing to do: the schema is at version {schema.EXPECTED} already")
+        return
     applied = asyncio.run(schema.upgrade(metadata_conninfo()))
     if as_json:
         emit({"applied": applied, "version": schema.EXPECTED}, as_json)

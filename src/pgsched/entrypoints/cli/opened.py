@@ -13,11 +13,13 @@ _T = TypeVar("_T")
 
 
 def with_container(operation: Callable[[Container], Awaitable[_T]]) -> _T:
-    """Run one operation with the container open, on an event loop of its own."""
+    """Run one operation with the container open and the schema right, on an event loop of its own."""
     from pgsched.entrypoints.container import Container, opened
+    from pgsched.entrypoints.schema_guard import refuse_other
 
     async def once() -> _T:
         async with opened(Container()) as container:
+            await refuse_other(container)
             return await operation(container)
 
     return asyncio.run(once())
