@@ -29,6 +29,7 @@
     ├── SourceFault                   what a source did to a run or a test
     │   ├── SourceUnreachable         source_unreachable
     │   ├── SourceRefused             source_auth
+    │   ├── ProtocolBroken            source_protocol
     │   ├── QueryFailed               query_failed      (sqlstate, position)
     │   ├── QueryTimeout              query_timeout
     │   ├── LimitExceeded             limit_exceeded
@@ -289,6 +290,12 @@ class SourceRefused(SourceFault):
     """The source answered and turned the role or password down."""
 
     code = "source_auth"
+
+
+class ProtocolBroken(SourceFault):
+    """The source sent what no Postgres sends: another program, a faulty proxy, or one that lies."""
+
+    code = "source_protocol"
 
 
 class QueryFailed(SourceFault):

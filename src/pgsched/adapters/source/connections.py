@@ -23,6 +23,7 @@ from psycopg.pq import ConnStatus, PGconn, PollingStatus
 from psycopg.pq import abc as pq
 
 from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault
+from pgsched.adapters.source.login import LoginWatch
 from pgsched.application.ports.execution import SourceAddress
 from pgsched.domain.errors import InvalidInput, SourceUnreachable
 from pgsched.domain.sources import host_fault
@@ -178,9 +179,13 @@ async def _connect(address: SourceAddress, hostaddr: str, root: RootCertificates
 
 
 async def _poll(pgconn: pq.PGconn, address: SourceAddress) -> None:
+    watch = LoginWatch(asks_for_tls=address.sslmode != "disable")
     while True:
         if pgconn.status == ConnStatus.BAD:
             raise connection_fault(pgconn.get_error_message("utf-8"), password=address.password)
+        if pgconn.socket >= 0:
+            watch.count(pgconn.socket)
+            await watch.let_through(pgconn.socket)
         with _no_libpq_variables():
             status = pgconn.connect_poll()
         if status == PollingStatus.OK:

@@ -25,9 +25,9 @@ from psycopg.types.string import ByteaBinaryLoader
 
 from pgsched.adapters.source.catalog import TypeKey, column_types, known_types
 from pgsched.adapters.source.encoding import Row, RowEncoder
-from pgsched.adapters.source.faults import deadline_passed, lost, query_fault
+from pgsched.adapters.source.faults import broken, deadline_passed, lost, query_fault
 from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
-from pgsched.adapters.source.session import Command, CommandFailed, Session
+from pgsched.adapters.source.session import MOST_WAITED_BYTES, Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
 from pgsched.domain.errors import LimitExceeded, QueryFailed, SourceFault
 from pgsched.domain.results import NARROW_BYTES, ColumnType, OnLimit, is_unbounded, unique_names
@@ -84,6 +84,7 @@ class RowStream:
             QueryFailed, QueryTimeout, SourceUnreachable: as the execution port says.
         """
         session, statement = self._session, self._statement
+        session.most_waited_bytes = MOST_WAITED_BYTES + statement.max_bytes
         self._sent_at = asyncio.get_running_loop().time()
         # asking the catalog about a type takes a round trip between DECLARE and FETCH
         at_once = session.knows_columns_of(statement.sql)
@@ -147,6 +148,8 @@ class RowStream:
             QueryFailed, QueryTimeout, SourceUnreachable: as the execution port says.
         """
         session, load = self._session, self._load
+        # the server's own count, at the end of the rows
+        fetched, told = 0, None
         try:
             while True:
                 # a timer and a task switch for each would cost more than the rows
@@ -159,10 +162,17 @@ class RowStream:
                     break
                 if result.status not in (ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK):
                     raise self._fault(result, _NOT_THEIRS)
+                if result.nfields != self._encoder.width:
+                    raise broken(f"{result.nfields} columns in a result of {self._encoder.width}")
+                # it stands at the last chunk, or after it
+                told = told if result.command_tuples is None else result.command_tuples
                 if result.ntuples:
+                    fetched += result.ntuples
                     yield load(result)
         except TimeoutError:
             raise deadline_passed(self._statement.timeout_ms) from None
+        if told != fetched:
+            raise broken(f"{fetched} rows where it counts {told}")
         self._is_fetched = True
 
     async def settle(self) -> None:

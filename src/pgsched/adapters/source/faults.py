@@ -11,12 +11,40 @@ import re
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
-from pgsched.domain.errors import QueryFailed, QueryTimeout, SourceFault, SourceRefused, SourceUnreachable
+from pgsched.domain.errors import (
+    LimitExceeded,
+    ProtocolBroken,
+    QueryFailed,
+    QueryTimeout,
+    SourceFault,
+    SourceRefused,
+    SourceUnreachable,
+)
 
 #: what anyone who may read the query is told
 CANNOT_REACH = "the source cannot be reached"
 CANNOT_LOG_IN = "the source refused the login"
 TIMED_OUT = "the query ran into its timeout"
+BROKE_PROTOCOL = "what answers at the source does not keep to Postgres's protocol"
+#: characters of each part of a server's message that are kept
+MESSAGE_CHARS = 8_000
+
+_BAD_CHARACTERS = "22021"
+_OTHER_ENCODING = (
+    "If the database is SQL_ASCII and the text in another encoding, say which: "
+    "convert_from(convert(convert_to(column, 'SQL_ASCII'), 'LATIN1', 'UTF8'), 'UTF8')"
+)
+
+#: libpq's words for a connection that broke, and for one whose other end is not what it should be
+_LOST = re.compile(
+    r"closed the connection|could not (receive|send|connect)|not open|no connection|SSL"
+    r"|Connection (reset|timed)"
+)
+_BROKEN = re.compile(
+    r"lost synchronization|expected authentication request|received invalid"
+    r"|unexpected (response|message|field)|invalid (message|length|SCRAM|server)|do not agree with length"
+    r"|insufficient data|malformed SCRAM|incorrect server signature|unencrypted data after"
+)
 
 #: what servers say while a client logs in, and the SQLSTATE that libpq does not pass on
 _LOGIN_FAULTS = (
@@ -50,13 +78,30 @@ def connection_fault(said: str, *, password: str | None) -> SourceFault:
             return SourceRefused(shown, public=CANNOT_LOG_IN, sqlstate=sqlstate)
     if "FATAL:" in text:
         return SourceRefused(shown, public=CANNOT_LOG_IN)
+    if _BROKEN.search(text):
+        return broken(shown)
     return SourceUnreachable(shown, public=CANNOT_REACH)
 
 
-def lost(said: str) -> SourceUnreachable:
-    """Tell that the connection broke while it was in use."""
-    text = " ".join(said.split()) or "the connection to the source was lost"
+def lost(said: str) -> SourceFault:
+    """Tell that the connection broke while it was in use, from what libpq said."""
+    text = _cut(" ".join(said.split())) or "the connection to the source was lost"
+    if _BROKEN.search(text):
+        return broken(text)
     return SourceUnreachable(text, public=CANNOT_REACH)
+
+
+def broken(what: str) -> ProtocolBroken:
+    """Tell that what answers does not keep to the protocol."""
+    return ProtocolBroken(f"{BROKE_PROTOCOL}: {_cut(what)}; is it a Postgres server?", public=BROKE_PROTOCOL)
+
+
+def too_much(most: int) -> LimitExceeded:
+    """Tell that the source sent more than may be held before rows were complete."""
+    return LimitExceeded(
+        f"the source sent more than {most} bytes before the next rows were complete: a value is held whole, "
+        "with the few rows that travel with it; select a part of it (left, substring), or raise max_bytes"
+    )
 
 
 def deadline_passed(timeout_ms: int) -> QueryTimeout:
@@ -76,13 +121,19 @@ def query_fault(result: PGresult, *, prefix: int, timeout_ms: int, elapsed_ms: f
 
     def field(code: DiagnosticField) -> str | None:
         value = result.error_field(code)
-        return None if value is None else value.decode(errors="replace")
+        return None if value is None else _cut(value.decode(errors="replace"))
 
+    if result.error_field(DiagnosticField.MESSAGE_PRIMARY) is None:
+        # not the server's words but libpq's own about what it received
+        said = " ".join(result.get_error_message("utf-8").split())
+        return lost(said) if not said or _LOST.search(said) else broken(said)
     primary = field(DiagnosticField.MESSAGE_PRIMARY) or "the source gave no message"
     sqlstate = field(DiagnosticField.SQLSTATE)
     severity = field(DiagnosticField.SEVERITY_NONLOCALIZED) or field(DiagnosticField.SEVERITY)
     position = _position(field(DiagnosticField.STATEMENT_POSITION), prefix)
     lines = [primary]
+    if sqlstate == _BAD_CHARACTERS:
+        lines.append(_OTHER_ENCODING)
     for label, code in (
         ("DETAIL", DiagnosticField.MESSAGE_DETAIL),
         ("HINT", DiagnosticField.MESSAGE_HINT),
@@ -98,6 +149,10 @@ def query_fault(result: PGresult, *, prefix: int, timeout_ms: int, elapsed_ms: f
     if sqlstate == "57014" and ("statement timeout" in primary or elapsed_ms >= timeout_ms):
         return QueryTimeout(detail, public=TIMED_OUT, sqlstate=sqlstate)
     return QueryFailed(detail, sqlstate=sqlstate, public=primary, position=position)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MESSAGE_CHARS else text[:MESSAGE_CHARS] + "…"
 
 
 def _position(said: str | None, prefix: int) -> int | None:

@@ -6,6 +6,7 @@ Each run sets all of it inside its transaction, so that the ROLLBACK at its end 
 - standard_conforming_strings, backslash_quote: one statement to the guard is one statement to the server.
 - search_path: pg_catalog, then what the role or database has set, so that no one shadows a built-in name.
 - cursor_tuple_fraction 1: a cursor is planned for its first rows otherwise, and every row is fetched.
+- client_min_messages error: notices are read by nobody here, and a loop can send millions.
 - IntervalStyle postgres, DateStyle ISO (the role's order of day and month stays), bytea as hex, floats
   with the fewest digits that are exact: the text forms that stored results rely on.
 """
@@ -32,6 +33,7 @@ _PINS = b"""SELECT pg_catalog.set_config('standard_conforming_strings', 'on', fa
     pg_catalog.current_setting('search_path')), false),
   pg_catalog.set_config('default_transaction_read_only', 'on', false),
   pg_catalog.set_config('cursor_tuple_fraction', '1', false),
+  pg_catalog.set_config('client_min_messages', 'error', false),
   pg_catalog.set_config('DateStyle', 'ISO', false),
   pg_catalog.set_config('IntervalStyle', 'postgres', false),
   pg_catalog.set_config('bytea_output', 'hex', false),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ from psycopg.pq import ExecStatus, PollingStatus, TransactionStatus
 from psycopg.pq import abc as pq
 
 from pgsched.adapters.source.connections import ready
-from pgsched.adapters.source.faults import lost
+from pgsched.adapters.source.faults import broken, lost, too_much
+from pgsched.adapters.source.login import received_bytes
 from pgsched.domain.errors import SourceUnreachable
 from pgsched.domain.results import ColumnType
 
@@ -26,6 +28,8 @@ from pgsched.domain.results import ColumnType
 _CANCEL_TIMEOUT_S = 2.0
 #: statements remembered; a session that forgets one takes a round trip more
 _MOST_STATEMENTS = 1000
+#: most bytes that a source may send before a result is complete, beyond what a statement allows itself
+MOST_WAITED_BYTES = 64 << 20
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
 
 
@@ -57,6 +61,10 @@ class Session:
         """Take over an open, non-blocking connection."""
         self.pgconn = pgconn
         pgconn.enter_pipeline_mode()
+        #: libpq's own socket, looked at and never closed from here
+        self._socket = socket.socket(fileno=pgconn.socket)
+        #: most bytes that may arrive before a result is complete
+        self.most_waited_bytes = MOST_WAITED_BYTES
         #: whether everything asked was answered and the next run may use the connection
         self.is_clean = True
         #: whether this is pgsched's own metadata database, None until looked at
@@ -114,10 +122,16 @@ class Session:
 
     async def result(self) -> pq.PGresult | None:
         """Return the next result, None where one command's results end."""
+        begun_at: int | None = None
         try:
             while self.pgconn.is_busy():
                 await ready(self.pgconn.socket)
                 self.pgconn.consume_input()
+                # libpq holds a message whole, and every notification; it has no bound of its own
+                received = received_bytes(self._socket)
+                begun_at = received if begun_at is None else begun_at
+                if received - begun_at > self.most_waited_bytes:
+                    raise too_much(self.most_waited_bytes)
             return self.pgconn.get_result()
         except psycopg.Error as error:
             raise lost(str(error)) from None
@@ -135,18 +149,20 @@ class Session:
         Raises:
             CommandFailed: the first error among them; the commands after it did not run.
             SourceUnreachable: the connection broke.
+            ProtocolBroken: the answers are not those to the commands.
         """
         collected: list[pq.PGresult] = []
         failed: CommandFailed | None = None
         for index in range(count):
             result = await self.result()
             if result is None:
-                raise lost("")
+                raise failed or lost("")
             if result.status in _FAILED and failed is None:
                 failed = CommandFailed(result, index)
             collected.append(result)
-            while await self.result() is not None:
-                pass
+            # once: where a server lies, or is gone, libpq goes on handing out results for ever
+            if await self.result() is not None:
+                raise failed or broken("one command has two results")
         if then_sync:
             await self.pass_sync()
         if failed is not None:
@@ -187,6 +203,7 @@ class Session:
     def close(self) -> None:
         """Close the connection at once."""
         self.is_clean = False
+        self._socket.detach()
         self.pgconn.finish()
 
     async def _cancel(self) -> None:

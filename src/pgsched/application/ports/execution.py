@@ -122,9 +122,11 @@ class QuerySource(Protocol):
         Raises:
             SourceUnreachable: no connection, or it broke.
             SourceRefused: the source turned the role or password down.
+            ProtocolBroken: what answered is no Postgres, or does not keep to the protocol.
             QueryFailed: an SQL error; ``sqlstate`` and position say which and where.
             QueryTimeout: the timeout passed, by the source's clock or ours.
-            LimitExceeded: more rows or bytes than allowed, with ``on_limit = error``.
+            LimitExceeded: more rows or bytes than allowed, with ``on_limit = error``; or, whatever it is, a
+                value too large to be held.
             IsMetadata: the source is pgsched's own database and the statement does not allow that.
         """
         ...

@@ -1,0 +1,127 @@
+"""Looks at what a server says while a client logs in, before libpq acts on it.
+
+In SCRAM the server says how often the password is to be hashed, libpq does as it is told, without a bound,
+and with the interpreter's lock held: 2,000,000,000 rounds stop a worker for an hour, its other runs with it.
+So the messages are looked at in the socket before libpq reads them. Behind TLS they cannot be: there the
+server's certificate is the fence (verify-full), and its verification comes first.
+
+Source: RFC 5802, section 5.1; PostgreSQL manual, "Message Formats".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+
+from pgsched.adapters.source.faults import broken
+
+#: most rounds of hashing a server may ask for; Postgres asks for 4096, OWASP recommends 600,000 (1.4 s)
+MOST_ROUNDS = 1_000_000
+#: most bytes that may wait unread during a login
+_MOST_WAITING = 8192
+#: messages after which a login goes on: a request, and the version of the protocol
+_GO_ON = (b"R", b"v")
+_SASL_CONTINUE = 11
+_ROUNDS = re.compile(rb"(?:^|,)i=0*(\d+)")
+#: seconds between two looks for the rest of a message
+_LOOK_S = 0.005
+#: most bytes that a server may send until a client is logged in, certificates included
+MOST_LOGIN_BYTES = 1 << 20
+#: place of tcpi_bytes_received in the kernel's struct tcp_info (linux/tcp.h)
+_RECEIVED_AT = 128
+
+
+class LoginWatch:
+    """The messages of one server during one login, each seen whole before libpq sees it."""
+
+    def __init__(self, *, asks_for_tls: bool) -> None:
+        #: whether the answer to a request for encryption is due, one letter
+        self._is_letter_due = asks_for_tls
+        self._is_over = False
+
+    def count(self, fileno: int) -> None:
+        """Refuse a server that talks on and on before the client is logged in.
+
+        Raises:
+            ProtocolBroken: more than MOST_LOGIN_BYTES.
+        """
+        connection = socket.socket(fileno=fileno)
+        try:
+            if received_bytes(connection) > MOST_LOGIN_BYTES:
+                raise broken(f"more than {MOST_LOGIN_BYTES} bytes during the login")
+        finally:
+            connection.detach()
+
+    async def let_through(self, fileno: int) -> None:
+        """Wait until whole messages wait to be read, and refuse what a server must not ask for.
+
+        Raises:
+            ProtocolBroken: too many rounds of hashing, or messages that are none.
+        """
+        while not self._is_over:
+            waiting = _peek(fileno)
+            if not waiting or self._are_whole(waiting):
+                return
+            # level-triggered readiness would say at once that there is something to read
+            await asyncio.sleep(_LOOK_S)
+
+    def _are_whole(self, waiting: bytes) -> bool:
+        place = 0
+        if self._is_letter_due:
+            if waiting[:1] == b"S":
+                # what follows is TLS
+                self._is_over = True
+                return True
+            place = 1 if waiting[:1] == b"N" else 0
+        while place < len(waiting):
+            if len(waiting) - place < 5:
+                return self._is_too_long(waiting)
+            kind, length = waiting[place : place + 1], struct.unpack_from("!I", waiting, place + 1)[0]
+            end = place + 1 + length
+            if kind not in _GO_ON or length < 8:
+                # an error of the server's, or nothing that a login goes on after: libpq tells
+                self._is_over = True
+                return True
+            if end > len(waiting):
+                return self._is_too_long(waiting)
+            if kind == b"R":
+                self._judge(waiting[place + 5 : end])
+            place = end
+        self._is_letter_due = False
+        return True
+
+    def _judge(self, body: bytes) -> None:
+        (request,) = struct.unpack_from("!I", body)
+        if request == 0:
+            self._is_over = True
+        elif request == _SASL_CONTINUE:
+            found = _ROUNDS.search(body, 4)
+            if found is not None and (len(found[1]) > 9 or int(found[1]) > MOST_ROUNDS):
+                raise broken(f"the login asks for more than {MOST_ROUNDS} rounds of hashing the password")
+
+    def _is_too_long(self, waiting: bytes) -> bool:
+        if len(waiting) >= _MOST_WAITING:
+            raise broken("a message of the login is too long")
+        return False
+
+
+def received_bytes(connection: socket.socket) -> int:
+    """Return how many bytes came over a connection so far, 0 where the system does not say."""
+    try:
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
+        return int(struct.unpack_from("Q", told, _RECEIVED_AT)[0])
+    except (OSError, AttributeError, struct.error):
+        return 0
+
+
+def _peek(fileno: int) -> bytes:
+    """Return what waits to be read, and leave it there."""
+    connection = socket.socket(fileno=fileno)
+    try:
+        return connection.recv(_MOST_WAITING, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return b""
+    finally:
+        connection.detach()

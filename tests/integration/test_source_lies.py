@@ -1,0 +1,306 @@
+"""Sources that lie in the protocol, flood, go mute or break off: one clear code, soon, in little memory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import resource
+import socket
+import struct
+import time
+
+import pytest
+from lying_server import (
+    INT8,
+    TEXT,
+    LyingServer,
+    complete,
+    data_row,
+    error,
+    message,
+    notice,
+    row_description,
+)
+from source_fixtures import run, run_at, statement
+
+from pgsched.adapters.source import connections
+from pgsched.adapters.source.login import MOST_ROUNDS, LoginWatch
+from pgsched.adapters.source.sources import PsycopgSources
+from pgsched.application.ports.execution import SourceAddress
+from pgsched.domain.errors import (
+    LimitExceeded,
+    ProtocolBroken,
+    QueryFailed,
+    QueryTimeout,
+    SourceFault,
+    SourceUnreachable,
+)
+from pgsched.domain.results import OnLimit
+from pgsched.domain.runs import Failure
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+async def sources():
+    sources = PsycopgSources()
+    yield sources
+    await sources.close()
+
+
+async def ask(sources, server, **changes):
+    address = SourceAddress(
+        host="127.0.0.1", port=server.port, dbname="d", username="u", password="a-long-secret"
+    )
+    return await run_at(sources, address, statement("select 1", **({"timeout_ms": 300} | changes)))
+
+
+def says(*messages):
+    async def lie(talk):
+        await talk.say(*messages)
+
+    return lie
+
+
+def floods(part):
+    async def lie(talk):
+        await talk.flood(part)
+
+    return lie
+
+
+async def goes_mute(talk):
+    await asyncio.sleep(600)
+
+
+async def breaks_off(talk):
+    await talk.say(data_row(b"1"))
+    talk.reset()
+
+
+async def ends_within_a_message(talk):
+    await talk.say(data_row(b"x" * 100)[:30])
+    talk.writer.close()
+
+
+async def freezes_within_a_message(talk):
+    await talk.say(data_row(b"x" * 100)[:30])
+    await asyncio.sleep(600)
+
+
+async def claims_a_gigabyte(talk):
+    await talk.say(b"D" + struct.pack("!IhI", 0x3FFFFFFF, 1, 0x3FFFFFF0))
+    await talk.flood(b"x" * 65536)
+
+
+TWO_COLUMNS = (row_description(TEXT, TEXT), data_row(b"1", b"2"))
+NOTIFICATION = message(b"A", struct.pack("!I", 1) + b"c\0" + b"p" * 900 + b"\0")
+LIES = {
+    "garbage": (says(b"\xff" * 20), ProtocolBroken),
+    "an unknown message": (says(message(b"y", b"hello")), ProtocolBroken),
+    "a copy in": (says(message(b"G", b"\0\0\0")), ProtocolBroken),
+    "a copy out": (says(message(b"H", b"\0\0\0")), ProtocolBroken),
+    "a copy both": (says(message(b"W", b"\0\0\0")), ProtocolBroken),
+    "fewer cells than columns": (says(data_row(), complete(b"FETCH 1")), ProtocolBroken),
+    "more cells than columns": (says(data_row(b"1", b"2"), complete(b"FETCH 1")), ProtocolBroken),
+    "other columns": (says(*TWO_COLUMNS, complete(b"FETCH 1")), ProtocolBroken),
+    "fewer rows than it counts": (says(data_row(b"1"), complete(b"FETCH 2")), ProtocolBroken),
+    "more rows than it counts": (says(data_row(b"1"), data_row(b"1"), complete(b"FETCH 1")), ProtocolBroken),
+    "no end": (says(data_row(b"1")), ProtocolBroken),
+    "an empty statement": (says(message(b"I")), ProtocolBroken),
+    "a suspended portal": (says(data_row(b"1"), message(b"s")), ProtocolBroken),
+    "a login": (says(message(b"R", struct.pack("!I", 3))), ProtocolBroken),
+    "a length below the least": (says(b"D" + struct.pack("!I", 2)), ProtocolBroken),
+    "text that is not UTF-8": (says(data_row(b"\xff\xfe"), complete(b"FETCH 1")), QueryFailed),
+    "an error without a code": (says(message(b"E", b"Mno code\0\0")), QueryFailed),
+    "a break": (breaks_off, SourceUnreachable),
+    "an end within a message": (ends_within_a_message, SourceUnreachable),
+    "silence": (goes_mute, QueryTimeout),
+    "silence within a message": (freezes_within_a_message, QueryTimeout),
+    "endless rows": (floods(data_row(b"x" * 100)), QueryTimeout),
+    "endless notices": (floods(notice(b"x" * 100)), SourceFault),
+    "endless notifications": (floods(NOTIFICATION), SourceFault),
+    "a value of a gigabyte": (claims_a_gigabyte, LimitExceeded),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["garbage", "more rows than it counts", "a break", "a value of a gigabyte"])
+async def test_a_lie_in_place_of_a_sample_is_one_clear_error(sources, name):
+    lie, expected = LIES[name]
+    async with LyingServer(fetch=lie) as server:
+        with pytest.raises(expected):
+            await ask(sources, server, on_limit=OnLimit.SAMPLE, timeout_ms=5000)
+
+
+@pytest.mark.parametrize(("lie", "expected"), LIES.values(), ids=LIES.keys())
+async def test_a_lie_in_place_of_rows_is_one_clear_error(sources, lie, expected):
+    began = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with LyingServer(fetch=lie) as server:
+        with pytest.raises(expected) as caught:
+            await ask(sources, server, timeout_ms=5000 if expected is LimitExceeded else 300)
+    assert time.monotonic() - began < 10
+    assert caught.value.detail
+    # kilobytes: twice what may arrive before rows are complete, since libpq's buffer doubles
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+    if expected is ProtocolBroken:
+        # what lies does not mend itself
+        failure = Failure.of(caught.value)
+        assert (failure.code, failure.passing) == ("source_protocol", False)
+
+
+@pytest.mark.parametrize("name", ["garbage", "a copy in", "silence", "a break", "endless notices"])
+async def test_a_lie_in_place_of_the_columns_is_one_clear_error(sources, name):
+    lie, expected = LIES[name]
+    async with LyingServer(declare=lie) as server:
+        with pytest.raises(expected):
+            await ask(sources, server)
+
+
+async def flood_of_settings(talk):
+    number = 0
+    await talk.say(message(b"R", struct.pack("!I", 0)))
+    while True:
+        number += 1
+        await talk.say(message(b"S", b"p%d\0" % number + b"v" * 900 + b"\0"))
+
+
+LOGINS = {
+    "garbage": (says(b"\xff" * 20), ProtocolBroken),
+    "another protocol": (says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), ProtocolBroken),
+    "silence": (goes_mute, SourceUnreachable),
+    "a break": (breaks_off, SourceFault),
+    "endless settings": (flood_of_settings, ProtocolBroken),
+    "an endless error": (floods(error(b"x" * 1000)), SourceFault),
+}
+
+
+@pytest.mark.parametrize(("lie", "expected"), LOGINS.values(), ids=LOGINS.keys())
+async def test_a_lie_at_the_login_is_one_clear_error(sources, lie, expected, monkeypatch):
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 1.0)
+    async with LyingServer(login=lie) as server:
+        with pytest.raises(expected):
+            await ask(sources, server)
+
+
+async def test_a_long_error_is_cut(sources):
+    async with LyingServer(fetch=says(error(b"x" * 20_000_000, code=b"22000"))) as server:
+        with pytest.raises(QueryFailed) as caught:
+            await ask(sources, server)
+    assert len(caught.value.detail) < 20_000
+
+
+@pytest.mark.parametrize("value", [b"abc", b'1,"x":2', b"1},{"])
+async def test_a_number_that_is_none_is_no_part_of_a_document(sources, value):
+    """Whatever becomes of it, the stored document stays JSON or is refused by jsonb."""
+    async with LyingServer(fetch=says(data_row(value), complete(b"FETCH 1")), columns=(INT8,)) as server:
+        try:
+            outcome = await ask(sources, server)
+        except SourceFault:
+            return
+    assert '"data":[{"c0":' in outcome.text
+
+
+async def test_others_are_served_while_one_floods(sources, source_db):
+    async with LyingServer(fetch=floods(notice(b"x" * 100))) as server:
+        flooded = asyncio.create_task(ask(sources, server, timeout_ms=2000))
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        assert (await run(sources, source_db, "select 1 as a")).data == [{"a": 1}]
+        assert time.monotonic() - began < 2
+        with pytest.raises(SourceFault):
+            await flooded
+
+
+def scram(rounds):
+    """A login that asks for so many rounds of hashing."""
+
+    async def lie(talk):
+        await talk.say(message(b"R", struct.pack("!I", 10) + b"SCRAM-SHA-256\0\0"))
+        _, body = await talk.heard()
+        said = b"r=%bx,s=%b,i=%d" % (body.split(b"r=")[1], base64.b64encode(b"salt" * 4), rounds)
+        request = message(b"R", struct.pack("!I", 11) + said)
+        # in pieces, so that no single look sees the number
+        for start in range(0, len(request), 7):
+            await talk.say(request[start : start + 7])
+            await asyncio.sleep(0.001)
+        await talk.heard()
+        await talk.say(error(b"password authentication failed", code=b"28P01", severity=b"FATAL"))
+
+    return lie
+
+
+@pytest.mark.parametrize("rounds", [MOST_ROUNDS + 1, 2**31 - 1, 10**30])
+async def test_no_login_keeps_a_worker_busy_with_hashing(sources, rounds):
+    async with LyingServer(login=scram(rounds)) as server:
+        began = time.monotonic()
+        with pytest.raises(ProtocolBroken) as caught:
+            await ask(sources, server)
+    assert time.monotonic() - began < 2
+    assert "hashing" in caught.value.detail
+
+
+async def test_a_usual_number_of_rounds_is_hashed(sources):
+    async with LyingServer(login=scram(20_000)) as server:
+        with pytest.raises(SourceFault) as caught:
+            await ask(sources, server)
+    assert caught.value.sqlstate == "28P01"
+
+
+SASL = message(b"R", struct.pack("!I", 10) + b"X\0\0")
+
+
+@pytest.mark.parametrize("before", [b"", b"N", message(b"v", struct.pack("!II", 0, 0)), SASL])
+async def test_a_login_is_looked_at_behind_whatever_comes_first(before):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(before + message(b"R", struct.pack("!I", 11) + b"r=a,s=b,i=999999999"))
+        with pytest.raises(ProtocolBroken):
+            await LoginWatch(asks_for_tls=before == b"N").let_through(ours.fileno())
+
+
+async def test_a_value_too_large_to_be_held_is_refused_and_says_so(source_db):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sources = PsycopgSources()
+    with pytest.raises(LimitExceeded) as caught:
+        await run(sources, source_db, "select 1 as a, repeat('x', 150000000) as b")
+    assert "value is held whole" in caught.value.detail
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+    assert (await run(sources, source_db, "select 1 as a")).data == [{"a": 1}]
+    await sources.close()
+
+
+async def test_a_query_that_raises_notices_without_end_is_not_slowed_by_them(source_db, sources):
+    source_db.execute(
+        "create function chatty() returns int language plpgsql as $$ begin"
+        " for i in 1..20000 loop raise notice '%', repeat('x', 5000); end loop; return 1; end $$"
+    )
+    outcome = await run(sources, source_db, "select chatty() as a", timeout_ms=10_000)
+    assert outcome.data == [{"a": 1}]
+
+
+async def test_text_in_another_encoding_says_how_to_read_it(pg_server):
+    name = f"ascii_{id(object())}"
+    pg_server.execute(
+        f"create database {name} encoding sql_ascii template template0 lc_collate 'C' lc_ctype 'C'"
+    )
+    sources = PsycopgSources()
+    try:
+        pg_server.execute(
+            r"create table t as select E'caf\xe9' as a; grant select on t to reader", dbname=name
+        )
+        address = SourceAddress(
+            host=pg_server.host, port=pg_server.port, dbname=name, username="reader",
+            password=pg_server.reader_password,
+        )  # fmt: skip
+        with pytest.raises(QueryFailed) as caught:
+            await run_at(sources, address, statement("select a from t"))
+        assert caught.value.sqlstate == "22021"
+        way_out = caught.value.detail.partition("say which: ")[2].splitlines()[0]
+        outcome = await run_at(
+            sources, address, statement(f"select {way_out.replace('column', 'a')} as a from t")
+        )
+        assert outcome.data == [{"a": "café"}]
+    finally:
+        await sources.close()
+        pg_server.drop(name)
