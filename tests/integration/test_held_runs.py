@@ -90,7 +90,7 @@ async def test_lease_is_distrusted_while_its_renewal_hangs(monkeypatch: pytest.M
         held.carry(claim, asked_at=began)
         async with asyncio.timeout(5):
             await freed.wait()
-        assert 0.4 <= time.monotonic() - began < 2
+        assert 0.4 <= time.monotonic() - began < 4
         assert world.source.running == 0
         assert len(held) == 0
     finally:

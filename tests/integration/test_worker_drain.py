@@ -41,7 +41,7 @@ def test_idle_worker_ends_at_once(place, number):
     worker = place.worker()
     began = time.monotonic()
     assert worker.end(number) == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert_quiet(place.everything_said())
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from time import monotonic
+from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -129,6 +129,7 @@ def test_value_is_copied_not_changed() -> None:
     "piece", ["://a:", "password=", "password ", "cookie", "Bearer ", "'\\", "authorization: "]
 )
 def test_hostile_text_takes_no_long_time(piece: str) -> None:
-    started = monotonic()
+    started = thread_time()
     REDACTOR.text(piece * (100_000 // len(piece)))
-    assert monotonic() - started < 2
+    # quadratic in 100,000 characters would be minutes of this thread; a busy machine does not count
+    assert thread_time() - started < 10
