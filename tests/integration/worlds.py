@@ -30,6 +30,7 @@ from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
 from pgsched.adapters.memory.upkeep import MemoryFigures, MemoryRetention, MemoryRunTally
 from pgsched.adapters.memory.views import MemoryQueryView, MemoryRunView
+from pgsched.adapters.memory.watch import MemoryWatch
 from pgsched.adapters.memory.workers import MemoryWorkers
 from pgsched.adapters.postgres.accounts import PostgresAccounts
 from pgsched.adapters.postgres.audit import PostgresAudit
@@ -48,6 +49,7 @@ from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.adapters.postgres.tally import PostgresRunTally
 from pgsched.adapters.postgres.tokens import PostgresTokens
 from pgsched.adapters.postgres.views import PostgresQueryView, PostgresRunView
+from pgsched.adapters.postgres.watch import PostgresWatch
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
 from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
 from pgsched.application.ports.audit import Audit, Transactions
@@ -64,6 +66,7 @@ from pgsched.application.ports.repositories import Accounts, Jobs, Sources
 from pgsched.application.ports.timing import Clock
 from pgsched.application.ports.upkeep import FiguresView, Retention, RunTally
 from pgsched.application.ports.views import HealthView, QueryView, RunFilter, RunView, StoredRun
+from pgsched.application.ports.watch import Watch
 from pgsched.domain.audience import EVERYTHING, Grant
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import Job
@@ -110,6 +113,7 @@ class World:
     tally: RunTally
     retention: Retention
     figures: FiguresView
+    watch: Watch
     #: lets so many seconds pass
     advance: Callable[[float], Awaitable[None]]
     #: ends a worker without a word, as kill -9 does
@@ -219,6 +223,7 @@ def memory_world() -> World:
         tally=MemoryRunTally(store),
         retention=MemoryRetention(store),
         figures=MemoryFigures(store),
+        watch=MemoryWatch(store),
         advance=advance,
         kill=kill,
         gaps=gaps,
@@ -281,6 +286,7 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
 
     database = Database(fixture.conninfo, application_name="test", max_size=4)
     await database.open()
+    watch = PostgresWatch(database)
     try:
         yield World(
             sources=PostgresSources(database),
@@ -303,10 +309,12 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             tally=PostgresRunTally(database),
             retention=PostgresRetention(database),
             figures=PostgresFigures(database),
+            watch=watch,
             advance=advance,
             kill=kill,
             gaps=gaps,
             grant=grant,
         )
     finally:
+        await watch.close()
         await database.close()

@@ -118,6 +118,7 @@ def services_of(container: Container, host: str) -> ApiServices:
         query_view=container.query_view(),
         run_view=container.run_view(),
         health_view=container.health_view(),
+        watching=container.watching(),
         figures_view=container.figures_view(),
         meter=container.meter(),
         authenticate=HeaderAuthenticator(container.authenticate()),

@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from pgsched.application.ports.timing import Alarms, Clock
     from pgsched.application.ports.upkeep import FiguresView, Retention, RunTally
     from pgsched.application.ports.views import HealthView, QueryView, RunView
+    from pgsched.application.ports.watch import Watch
     from pgsched.application.removal import RemoveJob, RemoveSource
     from pgsched.application.run_job import RunJob
     from pgsched.application.sources import AddSource, ChangeSource, InspectSource
     from pgsched.application.tokens import AddToken, DeleteToken
+    from pgsched.application.watching import Watching
     from pgsched.application.work import Worker
     from pgsched.domain.retention import Limits
     from pgsched.domain.sessions import SessionRules
@@ -249,6 +251,18 @@ def _ledger_view(database: Database) -> LedgerView:
     return PostgresLedger(database)
 
 
+def _watch(database: Database) -> Watch:
+    from pgsched.adapters.postgres.watch import PostgresWatch
+
+    return PostgresWatch(database)
+
+
+def _watching(watch: Watch, database: Database) -> Watching:
+    from pgsched.application.watching import Watching
+
+    return Watching(watch, lost=database.abandon)
+
+
 def _vault(settings: Settings) -> PasswordVault:
     from pgsched.adapters.crypto.vault import SealedBoxVault
 
@@ -373,6 +387,8 @@ class Container(containers.DeclarativeContainer):
     tally = providers.Singleton(_tally, database)
     retention = providers.Singleton(_retention, database)
     meter = providers.Singleton(_meter)
+    watch = providers.Singleton(_watch, database)
+    watching = providers.Singleton(_watching, watch, database)
     vault = providers.Singleton(_vault, settings)
     key_rings = providers.Singleton(_key_rings, settings)
     hasher = providers.Singleton(_hasher, settings)

@@ -29,6 +29,7 @@ from pgsched.adapters.memory.sources import MemorySources
 from pgsched.adapters.memory.store import MemoryStore
 from pgsched.adapters.memory.upkeep import MemoryFigures, MemoryRetention, MemoryRunTally
 from pgsched.adapters.memory.views import MemoryQueryView, MemoryRunView
+from pgsched.adapters.memory.watch import MemoryWatch
 from pgsched.adapters.memory.workers import MemoryWorkers
 from pgsched.entrypoints.container import Container
 
@@ -74,6 +75,7 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "figures_view": MemoryFigures(store),
         "tally": MemoryRunTally(store),
         "retention": MemoryRetention(store),
+        "watch": MemoryWatch(store),
         "vault": OpenVault(rings=rings),
         "key_rings": rings,
         "hasher": PlainHasher(),

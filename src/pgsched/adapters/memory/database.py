@@ -11,3 +11,6 @@ class NoDatabase:
 
     async def close(self) -> None:
         """Do nothing."""
+
+    def abandon(self) -> None:
+        """Do nothing."""

@@ -50,8 +50,13 @@ def access_of(row: Mapping[str, Any], audience: Audience, *, query_id: int) -> A
     """Decide on a query that ``MAY_SEE`` let through, from its columns visibility and those of ``HELD``."""
     if row["freely"]:
         return WHOLE_ACCESS
-    grants = [_grant_from(entry) for entry in json.loads(row["held"] or b"[]", parse_float=Decimal)]
+    grants = grants_from(row["held"])
     return access_to(audience, query_id=query_id, visibility=Visibility(row["visibility"]), grants=grants)
+
+
+def grants_from(held: str | bytes | None) -> list[Grant]:
+    """Read an aggregate of grants, numbers with all their digits; null is none."""
+    return [_grant_from(entry) for entry in json.loads(held or "[]", parse_float=Decimal)]
 
 
 def _grant_from(entry: dict[str, Any]) -> Grant:

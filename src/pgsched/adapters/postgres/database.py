@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import select
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -79,7 +81,7 @@ class Database:
         self._max_size = max_size
         self._pool: AsyncConnectionPool[_Told] | None = None
         #: connections in use by this process
-        self._lent = 0
+        self._lent: set[_Told] = set()
         #: why the last try to connect failed, None when it did not
         self._fault: Exception | None = None
 
@@ -208,6 +210,14 @@ class Database:
             raise
         return connection
 
+    def abandon(self) -> None:
+        """End whatever waits for the server now: it was not seen for too long.
+
+        Every statement under way raises DatabaseUnavailable. Cancelling would first ask the server to cancel.
+        """
+        for connection in self._lent:
+            shut(connection)
+
     async def identity(self) -> tuple[str, str]:
         """Return what tells this database from every other: its server's start and its name.
 
@@ -244,7 +254,7 @@ class Database:
                 raise self._why() from None
             except PoolClosed:
                 raise unavailable("it is not open in this process") from None
-            self._lent += 1
+            self._lent.add(connection)
             try:
                 if await _is_alive(connection):
                     return connection
@@ -256,7 +266,7 @@ class Database:
             await self._give_back(connection)
 
     async def _give_back(self, connection: _Told) -> None:
-        self._lent -= 1
+        self._lent.discard(connection)
         if self._pool is None:
             await connection.close()
         else:
@@ -268,6 +278,17 @@ class Database:
         if self._lent:
             return unavailable(f"all connections of this process were busy for {BUSY_S:g} s")
         return unreachable(f"no connection within {WAIT_S:g} s")
+
+
+def shut(connection: Connection) -> None:
+    """Shut a connection's socket from this side, so that whoever waits for the server is told at once."""
+    if connection.closed:
+        return
+    try:
+        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
+    except (Error, OSError):
+        return  # it has ended meanwhile
 
 
 async def _pin(connection: Connection) -> None:

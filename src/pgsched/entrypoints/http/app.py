@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,10 @@ from pgsched.entrypoints.http import (
     tokens,
     users,
 )
+from pgsched.entrypoints.http.callers import RememberedCallers
+from pgsched.entrypoints.http.deadline import Deadline
 from pgsched.entrypoints.http.edge import Edge
+from pgsched.entrypoints.http.memory import Memory
 from pgsched.entrypoints.http.metrics import Meter, NotCounting
 from pgsched.entrypoints.http.origins import OriginPolicy
 from pgsched.entrypoints.http.pages import Pages
@@ -36,6 +41,7 @@ from pgsched.entrypoints.http.peers import PeerPolicy
 if TYPE_CHECKING:
     from pgsched.application.ports.upkeep import FiguresView
     from pgsched.application.ports.views import HealthView, QueryView, RunView
+    from pgsched.application.watching import Watching
     from pgsched.entrypoints.http.administration import Administration
     from pgsched.entrypoints.http.callers import Authenticator
     from pgsched.entrypoints.http.identity import Identity
@@ -75,10 +81,26 @@ class ApiServices:
     version: str
     #: counts requests and writes /metrics
     meter: Meter = field(default_factory=NotCounting)
+    #: what sees changes made elsewhere; None: nothing is answered from memory
+    watching: Watching | None = None
     #: called once before the first request
     open: Callable[[], Awaitable[None]] = _nothing
     #: called once after the last request
     close: Callable[[], Awaitable[None]] = _nothing
+
+
+@asynccontextmanager
+async def _opened(services: ApiServices) -> AsyncIterator[None]:
+    """Open what answers need, and watch, for the time that the application is there."""
+    await services.open()
+    watching = None if services.watching is None else asyncio.create_task(services.watching.run())
+    try:
+        yield
+    finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        await services.close()
 
 
 def create_app(services: ApiServices) -> Litestar:
@@ -103,12 +125,12 @@ def create_app(services: ApiServices) -> Litestar:
         request_max_body_size=bodies.MOST_BYTES,
         exception_handlers={Exception: problems.handler},
         openapi_config=description.configuration(services.version, pages.schema),
-        on_startup=[services.open],
-        on_shutdown=[services.close],
+        lifespan=[lambda _: _opened(services)],
         # the framework would configure the root logger and start a thread for it
         logging_config=None,
     )
     description.complete(app)
+    memory = None if services.watching is None else Memory(services.watching)
     proxies = tuple(services.trusted_proxies) if services.trust_proxy else ()
     hosts = None if services.allowed_hosts is None else frozenset(services.allowed_hosts)
     # In front of the router and of its own error handling, which middleware of the framework is not.
@@ -117,7 +139,9 @@ def create_app(services: ApiServices) -> Litestar:
         origins=OriginPolicy.of(services.cors_allowed_origins),
         peers=PeerPolicy(proxies=proxies, hosts=hosts),
         meter=services.meter,
-        authenticate=services.authenticate,
+        callers=RememberedCallers(services.authenticate, memory),
+        memory=memory,
+        deadline=Deadline(services.watching),
     )
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
     from litestar import Request
 
     from pgsched.application.authentication import Authenticate
+    from pgsched.entrypoints.http.memory import Memory
     from pgsched.entrypoints.http.peers import Peer
+
+#: seconds that a caller is remembered for: its session or token may end by itself meanwhile
+REMEMBERED_S = 0.9
+#: callers remembered at once
+_MOST = 4096
+_NOTHING = (None, None)
 
 #: where the edge puts the caller in the scope of a request
 CALLER = "pgsched.caller"
@@ -56,6 +64,47 @@ class HeaderAuthenticator:
             if len(sids) == 1:
                 return await self._authenticate.by_sid(sids.pop().decode("latin-1"))
         return self._authenticate.nobody()
+
+
+class RememberedCallers:
+    """An authenticator that remembers what it was told, for less than a second and in one generation."""
+
+    def __init__(self, asked: Authenticator, memory: Memory | None) -> None:
+        """Take the one to ask, and what says how long an answer may be believed."""
+        #: asks anew
+        self.asked = asked
+        self._memory = memory
+        #: who shows nothing; the same for as long as the process runs
+        self._nobody: Caller | None = None
+
+    def known(self, headers: Mapping[bytes, bytes]) -> Caller | None:
+        """Return who asks if it can be told without asking."""
+        if self._memory is None or not self._memory.trusted:
+            return None
+        shown = headers.get(b"authorization"), headers.get(b"cookie")
+        if shown == _NOTHING:
+            return self._nobody
+        known: tuple[Caller, float] | None = self._memory.generation.callers.get(shown)
+        return known[0] if known is not None and time.monotonic() < known[1] else None
+
+    async def __call__(self, headers: Mapping[bytes, bytes], peer: Peer) -> Caller:
+        """Return who asks."""
+        known = self.known(headers)
+        if known is not None:
+            return known
+        if self._memory is None:
+            return await self.asked(headers, peer)
+        shown = headers.get(b"authorization"), headers.get(b"cookie")
+        if shown == _NOTHING:
+            self._nobody = caller = await self.asked(headers, peer)
+            return caller
+        # both before asking: what is remembered is at least as new
+        callers, until = self._memory.generation.callers, time.monotonic() + REMEMBERED_S
+        caller = await self.asked(headers, peer)
+        if len(callers) >= _MOST:
+            callers.clear()
+        callers[shown] = caller, until
+        return caller
 
 
 def actor_of(request: Request[Any, Any, Any]) -> Actor:

@@ -13,8 +13,8 @@ from pgsched.domain.row_filters import fingerprint
 #: changes when the bytes of an answer would for another reason than its run
 _WRITTEN = "1"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def entity_tag(stored: StoredRun, shape: str, audience: Audience) -> str | None:

@@ -102,6 +102,9 @@ _QUERY = {
     ),
 }
 
+#: the parameters that any operation reads; all others change no answer
+KNOWN_PARAMETERS = frozenset(_QUERY)
+
 
 def _header(name: str, description: str) -> Parameter:
     return Parameter(

@@ -8,24 +8,30 @@ microseconds.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litestar.enums import ScopeType
 
 from pgsched.domain.errors import NotAuthenticated
 from pgsched.entrypoints.http import problems
-from pgsched.entrypoints.http.callers import CALLER, FOREIGN, REQUEST_ID, Authenticator
+from pgsched.entrypoints.http.answering import Keeping
+from pgsched.entrypoints.http.callers import CALLER, FOREIGN, REQUEST_ID, RememberedCallers
+from pgsched.entrypoints.http.carried import POLICY, Carried, new_request_id
+from pgsched.entrypoints.http.deadline import Deadline
+from pgsched.entrypoints.http.memory import Memory
 from pgsched.entrypoints.http.metrics import Meter
-from pgsched.entrypoints.http.origins import Headers, OriginPolicy
-from pgsched.entrypoints.http.peers import PeerPolicy
-from pgsched.entrypoints.http.problems import BadOrigin, Problem, problem
+from pgsched.entrypoints.http.origins import OriginPolicy
+from pgsched.entrypoints.http.outgoing import Outgoing
+from pgsched.entrypoints.http.peers import FORWARDED, Peer, PeerPolicy
+from pgsched.entrypoints.http.problems import BadHost, BadOrigin
+from pgsched.entrypoints.http.questions import Questions
+from pgsched.entrypoints.http.representations import Encoded
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+    from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
     from pgsched.domain.callers import Caller
 
@@ -34,23 +40,28 @@ _log = logging.getLogger("pgsched.access")
 #: what an incoming X-Request-Id must be to be kept; anything else is replaced
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
+_READING = frozenset({"GET", "HEAD"})
 #: methods that change nothing
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE = _READING | {"OPTIONS"}
+_METHODS = _SAFE | {"POST", "PUT", "PATCH", "DELETE"}
+#: clients whose peers are remembered
+_MOST_PEERS = 4096
 
-#: on every answer
-_SECURITY: Headers = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-]
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-#: a page may use its style sheet and the icon inside it; no script at all
-_PAGE_POLICY = (
-    b"content-security-policy",
-    b"default-src 'none'; style-src 'self'; img-src data:; "
-    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-)
+
+class Instant(NamedTuple):
+    """An answer that was in memory: all of it known before a task was made for the request."""
+
+    status: int
+    #: the body's encoding, with the header lines that go with it
+    encoded: Encoded
+    #: of an X-Request-Id header
+    request_id: bytes
+    #: the rest of what every answer carries
+    carried: Carried
+    #: who asked, for the log
+    client: str | None
+    #: template of the path, for metrics
+    route: str
 
 
 #: where a request's scope says that it is a HEAD: handlers are asked as for GET
@@ -66,14 +77,85 @@ class Edge:
         *,
         origins: OriginPolicy,
         peers: PeerPolicy,
-        authenticate: Authenticator,
+        callers: RememberedCallers,
+        memory: Memory | None,
+        deadline: Deadline,
         meter: Meter,
     ) -> None:
         self._app = app
         self._meter = meter
-        self._authenticate = authenticate
+        self._callers = callers
         self._origins = origins
         self._peers = peers
+        self._memory = memory
+        self._deadline = deadline
+        self._questions = Questions()
+        self._carried = {origin: Carried.of(origins, origin) for origin in (None, *origins.named)}
+        self._known_peers: dict[tuple[str | None, str, bytes | None], Peer | None] = {}
+
+    def instant(
+        self,
+        path: bytes,
+        query_string: bytes,
+        headers: Mapping[bytes, bytes],
+        address: str | None,
+        scheme: str,
+    ) -> Instant | None:
+        """Return the answer to a GET or HEAD from memory, None when it is not there or not to be believed.
+
+        Whoever asks, by whatever name, is looked at as on the long way; what is not plain goes that way.
+        """
+        memory = self._memory
+        if memory is None or not memory.trusted:
+            return None
+        question = self._questions.of(path, query_string, headers.get(b"accept"))
+        if question is None:
+            return None
+        peer = self._plain_peer(headers, address, scheme)
+        if peer is None:
+            return None
+        caller = self._callers.known(headers)
+        if caller is None:
+            return None
+        key = memory.key(question, caller.audience)
+        found = memory.find(key) if key is not None else None
+        if found is None:
+            return None
+        status, encoded = found.chosen(headers.get(b"accept-encoding"), headers.get(b"if-none-match"))
+        if status == 200 and encoded.body is None:
+            return None
+        return Instant(
+            status,
+            encoded,
+            self._request_id(headers),
+            self._carried_to(headers.get(b"origin")),
+            peer.address,
+            question.route,
+        )
+
+    def _plain_peer(self, headers: Mapping[bytes, bytes], address: str | None, scheme: str) -> Peer | None:
+        """Return who asks without a proxy, if its Host name is answered."""
+        asked = (address, scheme, headers.get(b"host"))
+        try:
+            known = self._known_peers[asked]
+        except KeyError:
+            if len(self._known_peers) >= _MOST_PEERS:
+                self._known_peers.clear()
+            peer = self._peers.peer(address, scheme, {b"host": asked[2] or b""})
+            known = self._known_peers[asked] = peer if self._peers.answers(peer) else None
+        if known is None or headers.keys().isdisjoint(FORWARDED):
+            return known
+        peer = self._peers.peer(address, scheme, headers)
+        return peer if self._peers.answers(peer) else None
+
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
+        asked = headers.get(b"x-request-id")
+        if asked is not None and _REQUEST_ID.fullmatch(asked):
+            return asked
+        return new_request_id()
+
+    def _carried_to(self, origin: bytes | None) -> Carried:
+        return self._carried.get(origin) or self._carried[None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on to the router."""
@@ -82,25 +164,33 @@ class Edge:
             return
         started = time.monotonic()
         # of repeated headers the last counts, and all of X-Forwarded-For
-        headers = dict(scope["headers"])
-        origin = headers.get(b"origin")
-        asked_id = headers.get(b"x-request-id", b"")
-        request_id = asked_id if _REQUEST_ID.fullmatch(asked_id) else os.urandom(12).hex().encode()
-        extra = [(b"x-request-id", request_id), *_SECURITY, *self._origins.headers(origin)]
+        headers = _joined(dict(scope["headers"]), scope)
         method = scope["method"]
-        status = 0
-
-        async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = _completed(status, list(message["headers"]), extra)
-            elif method == "HEAD" and message["type"] == "http.response.body":
-                message["body"] = b""
-            await send(message)
-
         client = scope["client"]
-        peer = self._peers.peer(client[0] if client else None, scope["scheme"], _joined(headers, scope))
+        address = client[0] if client else None
+        if method in _READING:
+            found = self.instant(
+                scope.get("raw_path", b""), scope["query_string"], headers, address, scope["scheme"]
+            )
+            if found is not None:
+                await _send_instant(send, found, method)
+                self.answered(method, scope["raw_path"], found, started)
+                return
+        await self._long_way(scope, receive, send, headers, started)
+
+    async def _long_way(
+        self, scope: HTTPScope, receive: Receive, send: Send, headers: Mapping[bytes, bytes], started: float
+    ) -> None:
+        method, client = scope["method"], scope["client"]
+        origin = headers.get(b"origin")
+        outgoing = Outgoing(
+            send,
+            method=method,
+            request_id=self._request_id(headers),
+            carried=self._carried_to(origin),
+            memory=self._memory,
+        )
+        peer = self._peers.peer(client[0] if client else None, scope["scheme"], headers)
         # a copy: the server looks at its own scope to know a HEAD from a GET
         inner: Any = {**scope, "method": "GET" if method == "HEAD" else method, "scheme": peer.scheme}
         inner[IS_HEAD] = method == "HEAD"
@@ -108,48 +198,97 @@ class Edge:
             inner["client"] = (peer.address, client[1] if client and peer.address == client[0] else 0)
         try:
             if not self._peers.answers(peer):
-                await _refuse(answer, problem(400, "bad_host", "this server does not answer to that Host"))
-            elif method == "OPTIONS" and origin is not None and b"access-control-request-method" in headers:
-                await _send(answer, 204, self._origins.preflight(origin), b"")
+                raise BadHost("this server does not answer to that Host")
+            if method == "OPTIONS" and origin is not None and b"access-control-request-method" in headers:
+                await outgoing.whole(204, self._origins.preflight(origin), b"")
             else:
-                inner[REQUEST_ID] = request_id.decode()
-                inner[CALLER] = caller = await self._authenticate(headers, peer)
-                inner[FOREIGN] = method not in _SAFE and self._origins.is_foreign(headers, peer)
-                _refuse_foreign(caller, foreign=inner[FOREIGN])
-                await self._app(inner, receive, answer)
-        except NotAuthenticated as error:
-            if status:
-                raise
-            challenge = [(b"www-authenticate", b'Bearer error="invalid_token"')]
-            await _refuse(answer, problems.of(error)[0], challenge)
+                inner[REQUEST_ID] = outgoing.request_id.decode()
+                await self._deadline.keep(self._routed(inner, receive, outgoing, headers, peer))
         except Exception as error:
-            if status:
+            outgoing.give_up()
+            if outgoing.status:
                 raise
-            told, wanted = problems.of(error)
-            kept = [(name.lower().encode(), value.encode()) for name, value in wanted.items()]
-            await _refuse(answer, told, kept)
+            told, more = problems.of(error)
+            if isinstance(error, NotAuthenticated):
+                more = {**more, "WWW-Authenticate": 'Bearer error="invalid_token"'}
+            await outgoing.refuse(told, more)
         finally:
-            seconds = time.monotonic() - started
             # templates and known methods alone: what a client makes up must not become a series of its own
             verb = method if method in _METHODS else "other"
-            self._meter.answered(verb, inner.get("path_template") or "other", status, seconds)
-            if _log.isEnabledFor(logging.INFO):
-                path = scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
-                _log.info(
-                    "%s %s %d",
-                    method,
-                    path,
-                    status,
-                    extra={
-                        "action": "http.request",
-                        "method": method,
-                        "path": path,
-                        "status": status,
-                        "duration_ms": round(seconds * 1000, 1),
-                        "client": peer.address,
-                        "request_id": request_id.decode(),
-                    },
-                )
+            seconds = time.monotonic() - started
+            self._meter.answered(verb, inner.get("path_template") or "other", outgoing.status, seconds)
+            self._log(
+                method,
+                scope.get("raw_path", b""),
+                outgoing.status,
+                seconds,
+                peer.address,
+                outgoing.request_id,
+            )
+
+    async def _routed(
+        self, inner: Any, receive: Receive, outgoing: Outgoing, headers: Mapping[bytes, bytes], peer: Peer
+    ) -> None:
+        """Let the router answer; one that may be kept is kept."""
+        if inner["method"] != "GET":
+            # writes are never allowed by memory
+            inner[CALLER] = caller = await self._callers.asked(headers, peer)
+            inner[FOREIGN] = inner["method"] not in _SAFE and self._origins.is_foreign(headers, peer)
+            _refuse_foreign(caller, foreign=inner[FOREIGN])
+            await self._app(inner, receive, outgoing.send)
+            return
+        inner[CALLER] = await self._callers(headers, peer)
+        inner[FOREIGN] = False
+        question = None
+        if self._memory is not None and not inner[IS_HEAD]:
+            question = self._questions.of(
+                inner.get("raw_path", b""), inner["query_string"], headers.get(b"accept")
+            )
+            if question is not None:
+                self._meter.looked_up("answers", hit=False)
+        keeping = Keeping(
+            outgoing.send,
+            accept_encoding=headers.get(b"accept-encoding"),
+            if_none_match=headers.get(b"if-none-match"),
+            memory=self._memory,
+            question=question,
+        )
+        keeping.follow(inner)
+        await self._app(inner, receive, keeping.send)
+
+    def answered(self, method: str, raw_path: bytes, found: Instant, started: float) -> None:
+        """Count and log an answer from memory; ``started`` in seconds of the monotonic clock."""
+        seconds = time.monotonic() - started
+        self._meter.answered(method, found.route, found.status, seconds)
+        self._meter.looked_up("answers", hit=True)
+        self._log(method, raw_path, found.status, seconds, found.client, found.request_id)
+
+    def _log(
+        self,
+        method: str,
+        raw_path: bytes,
+        status: int,
+        seconds: float,
+        client: str | None,
+        request_id: bytes,
+    ) -> None:
+        if _log.isEnabledFor(logging.INFO):
+            path = raw_path.partition(b"?")[0].decode("latin-1")
+            _log.info(
+                "%s %s %d",
+                method,
+                path,
+                status,
+                extra={
+                    "action": "http.request",
+                    "method": method,
+                    "path": path,
+                    "status": status,
+                    "duration_ms": round(seconds * 1000, 1),
+                    "client": client,
+                    "request_id": request_id.decode(),
+                },
+            )
 
 
 def _refuse_foreign(caller: Caller, *, foreign: bool) -> None:
@@ -166,30 +305,15 @@ def _joined(headers: dict[bytes, bytes], scope: Scope) -> Mapping[bytes, bytes]:
     return headers
 
 
-def _completed(status: int, headers: Headers, extra: Headers) -> Headers:
-    """Add what every answer carries; a path that takes GET takes HEAD as well."""
-    if status in (204, 405):
-        headers = [
-            (name, value + b", HEAD" if _lacks_head(name, value) else value) for name, value in headers
-        ]
-    page = any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers)
-    return [*headers, _PAGE_POLICY if page else _POLICY, *extra]
-
-
-def _lacks_head(name: bytes, value: bytes) -> bool:
-    return name == b"allow" and b"GET" in value and b"HEAD" not in value
-
-
-async def _refuse(send: Send, told: Problem, headers: Headers | None = None) -> None:
-    kept = [
-        (b"content-type", problems.MEDIA_TYPE.encode()),
-        (b"cache-control", b"no-store"),
-        *(headers or []),
-    ]
-    await _send(send, told.status, kept, told.encode())
-
-
-async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
+async def _send_instant(send: Send, found: Instant, method: str) -> None:
+    unchanged = found.status == 304
+    headers = found.encoded.unchanged if unchanged else found.encoded.headers
+    body = b"" if unchanged or method == "HEAD" else found.encoded.body or b""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": found.status,
+            "headers": [*headers, (b"x-request-id", found.request_id), POLICY, *found.carried.headers],
+        }
+    )
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -9,7 +9,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s/?#@,]+)(?::[0-9]{0,5})?", re.ASCII)
 
-_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+#: headers of proxies
+FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +37,7 @@ class PeerPolicy:
     def peer(self, address: str | None, scheme: str, headers: Mapping[bytes, bytes]) -> Peer:
         """Say who asks. X-Forwarded-For is walked from the right, past every trusted proxy."""
         hosts = [_text(headers, b"host")]
-        if not headers.keys().isdisjoint(_FORWARDED) and self.trusts(address):
+        if not headers.keys().isdisjoint(FORWARDED) and self.trusts(address):
             for hop in reversed(_text(headers, b"x-forwarded-for").split(",")):
                 if (named := _address(hop.strip())) is None:
                     break

@@ -79,6 +79,20 @@ class UnsupportedMediaType(PgschedError):
     code = "unsupported_media_type"
 
 
+class Overloaded(PgschedError):
+    """More requests are under way than one process takes on; asking again in a moment may help."""
+
+    code = "overloaded"
+
+
+class BadHost(PgschedError):
+    """The request was sent to a name that is not answered."""
+
+    code = "bad_host"
+
+
+_STATUS[BadHost] = HTTPStatus.BAD_REQUEST
+_STATUS[Overloaded] = HTTPStatus.SERVICE_UNAVAILABLE
 _STATUS[FormatUnavailable] = HTTPStatus.NOT_ACCEPTABLE
 _STATUS[UnsupportedMediaType] = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 

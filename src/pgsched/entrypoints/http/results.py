@@ -11,6 +11,7 @@ from litestar.response.streaming import ASGIStreamingResponse
 from pgsched.adapters.formats.shape import EXTENSIONS, MEDIA_TYPES, Shape
 from pgsched.adapters.formats.writing import written
 from pgsched.entrypoints.http import conditional
+from pgsched.entrypoints.http.answering import mark
 from pgsched.entrypoints.http.callers import caller_of
 from pgsched.entrypoints.http.edge import IS_HEAD
 
@@ -46,9 +47,11 @@ async def told(
         InvalidInput: it has no such column.
     """
     headers = {**NO_CACHE, "Vary": "Accept"}
-    tag = conditional.entity_tag(stored, shape.tag, caller_of(request).audience)
+    audience = caller_of(request).audience
+    tag = conditional.entity_tag(stored, shape.tag, audience)
     if tag is not None:
         headers["ETag"] = tag
+        mark(request.scope, stored, audience)
         known = request.headers.get("if-none-match")
         if known is not None and conditional.is_known(tag, known):
             return ASGIResponse(status_code=304, headers=headers)
