@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from bench import due_to_stored, latest, stage, throughput
+from bench import due_to_stored, latest, pages, stage, throughput
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
         asyncio.run(throughput.report(where))
         print()
         asyncio.run(latest.report(where))
+        print()
+        asyncio.run(pages.report(where))
 
 
 if __name__ == "__main__":

@@ -13,16 +13,18 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bench.due_to_stored import peak_mb
 from bench.stage import SOURCE
+from pgsched.domain.audit import Actor
 from pgsched.domain.errors import NotFound
-from pgsched.domain.jobs import JobSpec
 from pgsched.domain.planning import plan_due
 from pgsched.domain.runs import RunStatus
-from pgsched.domain.schedules import ScheduleType
-from pgsched.domain.sources import DataSource, NewSource
+from pgsched.domain.sources import DataSource
 from pgsched.entrypoints.container import Container, opened
 
 if TYPE_CHECKING:
     from pgsched.domain.jobs import Job
+
+
+_BENCH = Actor(name="bench")
 
 
 def measure(sql: str, times: int) -> tuple[list[float], float]:
@@ -58,31 +60,33 @@ async def source_of(container: Container) -> DataSource:
         return await container.sources().get(SOURCE)
     except NotFound:
         given = conninfo_to_dict(os.environ["BENCH_SOURCE"])
-        new = NewSource(
-            name=SOURCE,
-            host=str(given["host"]),
-            port=int(str(given["port"])),
-            dbname=str(given["dbname"]),
-            username=str(given["user"]),
-        )
-        return (await container.add_source()(new, str(given["password"]))).source
+        new = {
+            "name": SOURCE,
+            "host": str(given["host"]),
+            "port": int(str(given["port"])),
+            "dbname": str(given["dbname"]),
+            "username": str(given["user"]),
+            "password": str(given["password"]),
+        }
+        return (await container.add_source()(new, _BENCH)).source
 
 
 async def due_job(container: Container, source: DataSource, sql: str, name: str | None = None) -> Job:
     """Add a query that is due now and then not again for six hours."""
     name = name or f"q{secrets.token_hex(8)}"
-    spec = JobSpec(
-        name=name,
-        title=name,
-        sql_text=sql,
-        data_source_id=source.id,
-        schedule_type=ScheduleType.INTERVAL,
-        schedule_expr="PT6H",
-        max_rows=1_000_000,
-        max_bytes=1 << 30,
-    )
     now = await container.clock().now()
-    return await container.add_job()(spec, start_at=now.replace(microsecond=0) - timedelta(seconds=1))
+    given = {
+        "name": name,
+        "title": name,
+        "sql_text": sql,
+        "data_source_id": source.id,
+        "schedule_type": "interval",
+        "schedule_expr": "PT6H",
+        "max_rows": 1_000_000,
+        "max_bytes": 1 << 30,
+        "start_at": now.replace(microsecond=0) - timedelta(seconds=1),
+    }
+    return await container.add_job()(given, _BENCH)
 
 
 async def run_once(sql: str, name: str) -> None:
