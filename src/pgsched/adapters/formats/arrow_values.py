@@ -136,7 +136,7 @@ class Exact:
 
 
 class Seen:
-    """numeric without precision: as many digits as its values are seen to have, if 38 hold them."""
+    """numeric without precision: 38 digits, as many after the point as its values are seen to have."""
 
     def __init__(self) -> None:
         self._whole, self._scale = 1, 0
@@ -144,7 +144,7 @@ class Seen:
     @property
     def type(self) -> Any:
         """The decimal that holds all seen so far."""
-        return pa.decimal128(min(_DECIMAL128, self._whole + self._scale), self._scale)
+        return pa.decimal128(_DECIMAL128, self._scale)
 
     def fits(self, cells: list[bytes]) -> bool:
         """Count digits before and after the point."""
@@ -159,7 +159,7 @@ class Seen:
 
     def array(self, cells: list[bytes]) -> Any:
         """Return the array."""
-        return Exact(min(_DECIMAL128, self._whole + self._scale), self._scale).array(cells)
+        return Exact(_DECIMAL128, self._scale).array(cells)
 
 
 class Lists:
