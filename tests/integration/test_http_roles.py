@@ -59,6 +59,17 @@ class Stage:
             case "others_token":
                 self.people.token(self.people.account(f"other{number}"))
                 return self._newest("select id from api_token where user_id <> %s", "id", caller)
+            case "query":  # without runs
+                return self.rows.query()
+            case "waiting_run":
+                return self.rows.run(self.rows.query(), status="queued")
+            case "source" | "sealed_source":  # without queries
+                return self.people.sql(
+                    "insert into data_source"
+                    " (name, host, dbname, username, enc_password, enc_algo, key_version)"
+                    " values (%s, 'localhost', 'shop', 'reader', %s, %s, %s) returning id",
+                    [f"alone{number}", *((b"x", "sealedbox-v1", 1) if name != "source" else [None] * 3)],
+                )[0][0]
             case "number":
                 return number
             case _:
@@ -137,6 +148,17 @@ USER = {"email": "new{number}@example.com", "name": "New", "password": "correct-
 PASSWORDS = {"new_password": PASSWORD, "current_password": PASSWORD}
 LOGIN = {"email": "viewer@example.com", "password": PASSWORD}
 
+SOURCE = {"name": "new{number}", "host": "localhost", "dbname": "shop", "username": "reader"}
+QUERY = {
+    "name": "made{number}",
+    "title": "Made",
+    "sql_text": "select 1 as one",
+    "data_source": "source1",
+    "schedule_type": "interval",
+    "schedule_expr": "PT1H",
+}
+SCHEDULE = {"type": "cron", "expr": "0 6 * * *", "timezone": "UTC"}
+
 #: method, path, statuses in the order of CALLERS, body
 ROWS: list[tuple[str, str, str, Any]] = [
     ("GET", "/", "200 200 200 200 200", None),
@@ -199,12 +221,42 @@ ROWS: list[tuple[str, str, str, Any]] = [
     ("DELETE", "/api/tokens/{own_token}", "401 204 204 204 403", None),
     ("DELETE", "/api/tokens/{others_token}", "401 404 404 204 403", None),
     ("DELETE", "/api/tokens/4711", "401 404 404 404 403", None),
+    # sources: admins alone; editors learn what they are called
+    ("GET", "/api/datasources", "401 403 403 200 403", None),
+    ("POST", "/api/datasources", "401 403 403 201 403", SOURCE),
+    ("POST", "/api/datasources", "401 403 403 409 403", SOURCE | {"name": "source1"}),
+    ("POST", "/api/datasources", "401 403 403 400 403", SOURCE | {"host": "/var/run"}),
+    ("GET", "/api/datasources/source1", "401 403 403 200 403", None),
+    ("GET", "/api/datasources/nowhere", "401 403 403 404 403", None),
+    ("PATCH", "/api/datasources/{source}", "401 403 403 200 403", {"max_concurrency": 7}),
+    ("PATCH", "/api/datasources/{sealed_source}", "401 403 403 400 403", {"host": "elsewhere"}),
+    ("DELETE", "/api/datasources/{source}", "401 403 403 204 403", None),
+    ("DELETE", "/api/datasources/source1", "401 403 403 409 403", None),
+    ("POST", "/api/datasources/{source}/test", "401 403 403 200 403", None),
+    ("GET", "/api/admin/sources", "401 403 200 200 403", None),
+    # queries: editors and admins
+    ("GET", "/api/admin/queries", "401 403 200 200 403", None),
+    ("POST", "/api/admin/queries", "401 403 201 201 403", QUERY),
+    ("POST", "/api/admin/queries", "401 403 400 400 403", QUERY | {"sql_text": "delete from t"}),
+    ("POST", "/api/admin/queries", "401 403 409 409 403", QUERY | {"name": "open"}),
+    ("GET", "/api/admin/queries/hidden", "401 403 200 200 403", None),
+    ("GET", "/api/admin/queries/nowhere", "401 403 404 404 403", None),
+    ("PATCH", "/api/admin/queries/{query}", "401 403 200 200 403", {"title": "Other"}),
+    ("PATCH", "/api/admin/queries/open", "401 403 400 400 403", {"schedule_expr": ""}),
+    ("DELETE", "/api/admin/queries/{query}", "401 403 204 204 403", None),
+    ("DELETE", "/api/admin/queries/open", "401 403 409 409 403", None),
+    ("POST", "/api/admin/queries/open/test", "401 403 502 502 403", None),
+    ("POST", "/api/admin/queries/{query}/run", "401 403 202 202 403", None),
+    ("POST", "/api/admin/runs/{waiting_run}/cancel", "401 403 202 202 403", None),
+    ("POST", "/api/admin/runs/{open_run1}/cancel", "401 403 409 409 403", None),
+    ("POST", "/api/admin/sql/check", "401 403 200 200 403", {"sql": "select 1"}),
+    ("POST", "/api/admin/schedule/next", "401 403 200 200 403", SCHEDULE),
     ("GET", "/api/audit", "401 403 403 200 403", None),
     ("POST", "/api/auth/logout", "401 204 204 204 403", None),
 ]
 
 #: where an admin's token reads more than a viewer's
-HIGHER = re.compile(r"/hidden|\{hidden_")
+HIGHER = re.compile(r"/api/queries/hidden|/api/runs/\{hidden_")
 
 
 def filled(value: Any, make: Callable[[str], object]) -> Any:
