@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from postgres_fixtures import fresh_source
+from postgres_fixtures import fresh_source, new_name
 from source_fixtures import address_of, run, run_at, statement
 
 from pgsched.adapters.source.pool import KEPT_S
@@ -227,6 +227,40 @@ async def test_what_a_role_could_do_is_said_plainly(sources, source_db):
     assert "may write to tables" in found["filer"]
     assert "owns tables" in found["owner"]
     assert "bypass row security" in found["owner"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("grant update (id) on t to {role}", "may write to tables"),
+        ("grant usage on sequence s to {role}", "may advance or set sequences"),
+        ("alter materialized view m owner to {role}", "owns tables"),
+        ("alter database {db} owner to {role}", "owns tables, views or the database"),
+        ("grant {group} to {role}", "may write to tables"),
+        ("grant pg_execute_server_program to {role}", "pg_execute_server_program"),
+        ("grant execute on function pg_read_file(text) to {role}", "may read or write files"),
+        ("grant create on database {db} to {role}", "create schemas"),
+        ("alter role {role} createdb", "create roles or databases"),
+    ],
+)
+async def test_each_power_of_a_role_is_said(sources, source_db, given, told):
+    role, group = new_name("role"), new_name("grp")
+    names = {"role": role, "group": group, "db": source_db.dbname}
+    source_db.execute(
+        "create table t (id int); create sequence s; create materialized view m as select 1 as a;"
+        f"create role {role} login noinherit password 'p'; create role {group}; grant insert on t to {group}"
+    )
+    address = address_of(source_db, username=role, password="p")
+    try:
+        assert (await sources.inspect(address)).warnings == ()
+        source_db.execute(given.format(**names))
+        assert told in " ".join((await sources.inspect(address)).warnings)
+    finally:
+        source_db.execute(
+            f"alter database {source_db.dbname} owner to current_user;"
+            f"reassign owned by {role} to current_user;"
+            f"drop owned by {role}, {group}; drop role {role}; drop role {group}"
+        )
 
 
 async def test_a_look_at_a_dead_source_says_what_failed(sources, source_db):

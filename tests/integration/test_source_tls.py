@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from postgres_fixtures import fresh_source, throwaway
 from source_fixtures import address_of, run_at, statement
 
 from pgsched.adapters.source.sources import PsycopgSources
-from pgsched.domain.errors import SourceUnreachable
+from pgsched.domain.errors import SourceRefused, SourceUntrusted
+from pgsched.domain.runs import Failure
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")
 
@@ -67,22 +69,64 @@ async def sources():
         ("127.0.0.1", "require", None, True),
         ("127.0.0.1", "verify-ca", "own", True),
         ("localhost", "verify-full", "own", True),
-        ("127.0.0.1", "verify-full", "own", None),
-        ("localhost", "verify-full", "other", None),
-        ("localhost", "verify-full", None, None),
-        ("127.0.0.1", "verify-ca", "other", None),
+        ("127.0.0.1", "verify-full", "own", "for another host"),
+        ("localhost", "verify-full", "other", "another authority"),
+        ("localhost", "verify-full", None, "another authority"),
+        ("127.0.0.1", "verify-ca", "other", "another authority"),
+        ("127.0.0.1", "verify-ca", "broken", "check sslrootcert"),
     ],
 )
 async def test_sslmode_decides_who_is_trusted(encrypted, sources, host, sslmode, root, encrypts):
     source, own, other = encrypted
-    pem = {"own": own, "other": other, None: None}[root]
+    broken = "-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n"
+    pem = {"own": own, "other": other, "broken": broken, None: None}[root]
     address = address_of(source, host=host, sslmode=sslmode, sslrootcert=pem)
-    if encrypts is None:
-        with pytest.raises(SourceUnreachable) as caught:
-            await run_at(sources, address, statement("select 1"))
-        assert caught.value.public == "the source cannot be reached"
-    else:
+    if isinstance(encrypts, bool):
         assert (await run_at(sources, address, statement(ENCRYPTED))).data == [{"ssl": encrypts}]
+        return
+    with pytest.raises(SourceUntrusted) as caught:
+        await run_at(sources, address, statement("select 1"))
+    assert encrypts in caught.value.detail
+    assert caught.value.public == "the source's server is not trusted"
+    # a certificate does not mend itself
+    assert not Failure.of(caught.value).passing
+    report = await sources.inspect(address)
+    assert (report.ok, report.error_code) == (False, "source_untrusted")
+
+
+@pytest.mark.parametrize("sslmode", ["require", "verify-ca", "verify-full"])
+async def test_a_server_without_tls_is_not_trusted(source_db, encrypted, sources, sslmode):
+    _, own, _ = encrypted
+    with pytest.raises(SourceUntrusted) as caught:
+        await run_at(sources, address_of(source_db, sslmode=sslmode, sslrootcert=own), statement("select 1"))
+    assert "let the server offer TLS" in caught.value.detail
+
+
+@pytest.fixture
+def asks_for_clear_text(encrypted):
+    """The server wants the password in clear for as long as the test runs."""
+    source, own, _ = encrypted
+    [(hba,)] = source.execute("show hba_file")
+    before = Path(hba).read_text()
+    Path(hba).write_text("host all reader 127.0.0.1/32 password\n" + before)
+    source.execute("select pg_reload_conf()")
+    time.sleep(0.5)
+    yield source, own
+    Path(hba).write_text(before)
+    source.execute("select pg_reload_conf()")
+    time.sleep(0.5)
+
+
+async def test_a_password_in_clear_goes_to_a_verified_server_only(asks_for_clear_text, sources):
+    source, own = asks_for_clear_text
+    for host, sslmode in (("127.0.0.1", "verify-ca"), ("localhost", "verify-full")):
+        verified = address_of(source, host=host, sslmode=sslmode, sslrootcert=own)
+        assert (await run_at(sources, verified, statement(ENCRYPTED))).data == [{"ssl": True}]
+    for sslmode in ("disable", "prefer", "require"):
+        with pytest.raises(SourceRefused) as caught:
+            await run_at(sources, address_of(source, sslmode=sslmode), statement("select 1"))
+        assert caught.value.sqlstate == "28000"
+        assert "password" in caught.value.detail
 
 
 async def test_cancelling_works_over_tls(encrypted, sources):

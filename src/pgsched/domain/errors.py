@@ -29,6 +29,7 @@
     ├── SourceFault                   what a source did to a run or a test
     │   ├── SourceUnreachable         source_unreachable
     │   ├── SourceRefused             source_auth
+    │   ├── SourceUntrusted           source_untrusted
     │   ├── ProtocolBroken            source_protocol
     │   ├── QueryFailed               query_failed      (sqlstate, position)
     │   ├── QueryTimeout              query_timeout
@@ -290,6 +291,12 @@ class SourceRefused(SourceFault):
     """The source answered and turned the role or password down."""
 
     code = "source_auth"
+
+
+class SourceUntrusted(SourceFault):
+    """The server does not prove what sslmode asks of it: no TLS, another authority, another name."""
+
+    code = "source_untrusted"
 
 
 class ProtocolBroken(SourceFault):

@@ -19,12 +19,14 @@ from pgsched.domain.errors import (
     SourceFault,
     SourceRefused,
     SourceUnreachable,
+    SourceUntrusted,
 )
 
 #: what anyone who may read the query is told
 CANNOT_REACH = "the source cannot be reached"
 CANNOT_LOG_IN = "the source refused the login"
 TIMED_OUT = "the query ran into its timeout"
+CANNOT_TRUST = "the source's server is not trusted"
 BROKE_PROTOCOL = "what answers at the source does not keep to Postgres's protocol"
 #: characters of each part of a server's message that are kept
 MESSAGE_CHARS = 8_000
@@ -45,6 +47,15 @@ _BROKEN = re.compile(
     r"|unexpected (response|message|field)|invalid (message|length|SCRAM|server)|do not agree with length"
     r"|insufficient data|malformed SCRAM|incorrect server signature|unencrypted data after"
 )
+
+#: libpq's words for a server that does not prove what sslmode asks, and what to do about each
+_UNTRUSTED = (
+    (re.compile(r"does not match host name"), "the certificate is for another host: check the host's name"),
+    (re.compile(r"certificate verify failed|certificate (has expired|is not yet valid)|self-signed"),
+     "another authority signed the certificate, or it is not valid now: check sslrootcert"),
+    (re.compile(r"does not support SSL"), "let the server offer TLS"),
+    (re.compile(r"root certificate|certificate file|no start line|PEM"), "check sslrootcert"),
+)  # fmt: skip
 
 #: what servers say while a client logs in, and the SQLSTATE that libpq does not pass on
 _LOGIN_FAULTS = (
@@ -80,6 +91,9 @@ def connection_fault(said: str, *, password: str | None) -> SourceFault:
         return SourceRefused(shown, public=CANNOT_LOG_IN)
     if _BROKEN.search(text):
         return broken(shown)
+    for pattern, way_out in _UNTRUSTED:
+        if pattern.search(text):
+            return SourceUntrusted(f"{shown}; {way_out}", public=CANNOT_TRUST)
     return SourceUnreachable(shown, public=CANNOT_REACH)
 
 

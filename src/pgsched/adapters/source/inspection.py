@@ -12,35 +12,52 @@ from pgsched.application.ports.execution import SourceAddress, SourceReport
 #: each line is a sentence's condition, in the order of _SENTENCES
 _LOOK = b"""
 WITH me AS (SELECT * FROM pg_catalog.pg_roles WHERE rolname = current_user),
+roles AS (  -- those whose rights it has, and those that it could take on with SET ROLE
+  SELECT r.oid, r.rolname FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(r.oid, 'MEMBER')),
 mine AS (
-  SELECT c.oid, c.relowner, n.nspname FROM pg_catalog.pg_class c
+  SELECT c.oid, c.relkind, c.relowner FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'p', 'v', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
     AND n.nspname NOT LIKE 'pg\\_%')
 SELECT pg_catalog.current_setting('server_version'),
   me.rolsuper,
-  EXISTS (SELECT FROM mine
-          WHERE pg_catalog.has_table_privilege(mine.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')),
-  EXISTS (SELECT FROM mine WHERE pg_catalog.pg_has_role(mine.relowner, 'USAGE')),
-  EXISTS (SELECT FROM pg_catalog.pg_namespace n
-          WHERE n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'CREATE')),
-  pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+  EXISTS (SELECT FROM mine, roles WHERE mine.relkind <> 'S' AND (
+            pg_catalog.has_table_privilege(roles.oid, mine.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+            OR pg_catalog.has_any_column_privilege(roles.oid, mine.oid, 'INSERT, UPDATE'))),
+  EXISTS (SELECT FROM mine, roles
+          WHERE mine.relkind = 'S'
+            AND pg_catalog.has_sequence_privilege(roles.oid, mine.oid, 'USAGE, UPDATE')),
+  EXISTS (SELECT FROM mine, roles WHERE mine.relowner = roles.oid)
+    OR EXISTS (SELECT FROM pg_catalog.pg_database d, roles
+               WHERE d.datname = pg_catalog.current_database() AND d.datdba = roles.oid),
+  EXISTS (SELECT FROM pg_catalog.pg_namespace n, roles
+          WHERE n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(roles.oid, n.oid, 'CREATE')),
+  EXISTS (SELECT FROM roles
+          WHERE pg_catalog.has_database_privilege(roles.oid, pg_catalog.current_database(), 'CREATE')),
   me.rolcreaterole OR me.rolcreatedb,
   me.rolreplication OR me.rolbypassrls,
-  (SELECT pg_catalog.string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_catalog.pg_roles r
-   WHERE r.rolname IN ('pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files',
-                       'pg_execute_server_program', 'pg_signal_backend', 'pg_maintain')
-     AND NOT me.rolsuper AND pg_catalog.pg_has_role(r.oid, 'USAGE'))
+  EXISTS (SELECT FROM pg_catalog.pg_proc p, roles
+          WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
+            AND p.proname IN ('pg_read_file', 'pg_read_binary_file', 'pg_ls_dir', 'pg_stat_file', 'lo_import',
+                              'lo_export')
+            AND pg_catalog.has_function_privilege(roles.oid, p.oid, 'EXECUTE')),
+  (SELECT pg_catalog.string_agg(roles.rolname, ', ' ORDER BY roles.rolname) FROM roles
+   WHERE roles.rolname IN ('pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files',
+                           'pg_execute_server_program', 'pg_signal_backend', 'pg_maintain', 'pg_checkpoint',
+                           'pg_create_subscription', 'pg_signal_autovacuum_worker')
+     AND NOT me.rolsuper)
 FROM me
 """
 _SENTENCES = (
     "The role is a superuser: give pgsched a role that can only read.",
     "The role may write to tables (INSERT, UPDATE, DELETE or TRUNCATE): grant it SELECT alone.",
-    "The role owns tables or views, so it may change and drop them: let another role own them.",
+    "The role may advance or set sequences: revoke USAGE and UPDATE on them, SELECT is enough.",
+    "The role owns tables, views or the database, so it may change and drop them: let another role own them.",
     "The role may create objects in a schema: revoke CREATE on it.",
     "The role may create schemas in the database: revoke CREATE on it.",
     "The role may create roles or databases: alter it to NOCREATEROLE NOCREATEDB.",
     "The role may replicate or bypass row security: alter it to NOREPLICATION NOBYPASSRLS.",
+    "The role may read or write files of the server: revoke EXECUTE on pg_read_file and its kin.",
 )
 
 

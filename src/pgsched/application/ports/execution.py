@@ -122,6 +122,7 @@ class QuerySource(Protocol):
         Raises:
             SourceUnreachable: no connection, or it broke.
             SourceRefused: the source turned the role or password down.
+            SourceUntrusted: the server does not prove what the source's sslmode asks of it.
             ProtocolBroken: what answered is no Postgres, or does not keep to the protocol.
             QueryFailed: an SQL error; ``sqlstate`` and position say which and where.
             QueryTimeout: the timeout passed, by the source's clock or ours.

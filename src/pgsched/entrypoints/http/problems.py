@@ -40,6 +40,7 @@ _STATUS: dict[type[PgschedError], HTTPStatus] = {
     errors.IsMetadata: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.SourceUnreachable: HTTPStatus.BAD_GATEWAY,
     errors.SourceRefused: HTTPStatus.BAD_GATEWAY,
+    errors.SourceUntrusted: HTTPStatus.BAD_GATEWAY,
     errors.ProtocolBroken: HTTPStatus.BAD_GATEWAY,
     errors.QueryTimeout: HTTPStatus.GATEWAY_TIMEOUT,
     errors.DatabaseFault: HTTPStatus.SERVICE_UNAVAILABLE,
