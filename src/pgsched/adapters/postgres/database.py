@@ -44,7 +44,8 @@ _PINS: Final = f"""
 select set_config('TimeZone', 'UTC', false),
        set_config('statement_timeout', '{STATEMENT_TIMEOUT_MS}', false),
        set_config('lock_timeout', '{LOCK_TIMEOUT_MS}', false),
-       set_config('idle_in_transaction_session_timeout', '60000', false)"""
+       set_config('idle_in_transaction_session_timeout', '60000', false),
+       pg_backend_pid()"""
 
 _IDENTITY: Final = """
 select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"""
@@ -292,7 +293,13 @@ def shut(connection: Connection) -> None:
 
 
 async def _pin(connection: Connection) -> None:
-    await connection.execute(_PINS)
+    """Pin what every connection has; prepare nothing where the next statement may meet another backend.
+
+    A pooler gives itself away by telling another process id than the server does.
+    """
+    row = await (await connection.execute(_PINS, prepare=False)).fetchone()
+    if row is not None and row[-1] != connection.info.backend_pid:
+        connection.prepare_threshold = None
 
 
 async def _is_alive(connection: Connection) -> bool:

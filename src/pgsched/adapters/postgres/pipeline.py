@@ -57,13 +57,17 @@ class Pipeline:
     def send(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Queue a statement with ``%(name)s`` places."""
         name, text, places = _numbered(statement)
-        if name not in self._known and name not in self._sent_names:
-            self._pgconn.send_prepare(name, text)
-            self._sent_names.append(name)
-            self._waiting.append(None)
         values = [] if parameters is None else [parameters[place] for place in places]
         dumped = self._adapter.dump_sequence(values, [PyFormat.TEXT] * len(values))
-        self._pgconn.send_query_prepared(name, dumped)
+        if self._connection.prepare_threshold is None:
+            # behind a pooler: what is prepared here is not there at the next statement
+            self._pgconn.send_query_params(text, dumped)
+        else:
+            if name not in self._known and name not in self._sent_names:
+                self._pgconn.send_prepare(name, text)
+                self._sent_names.append(name)
+                self._waiting.append(None)
+            self._pgconn.send_query_prepared(name, dumped)
         answer = Answer()
         self._waiting.append(answer)
         return answer
