@@ -21,6 +21,8 @@ from pgsched.domain.jobs import Visibility
 #: enough rows for an answer that is streamed
 MANY = 60_000
 ROWS = numbered(MANY)["data"]
+#: of the queries that are made
+NUMBERS = iter(range(1, 1000))
 
 
 class Known:
@@ -35,7 +37,7 @@ class Known:
 @pytest.fixture(scope="module")
 def seeded(pg_server: Server, migrated_template: str) -> Iterator[Database]:
     with fresh_database(pg_server, template=migrated_template) as database:
-        rows = Rows(conninfo=database.conninfo)
+        rows = Rows(conninfo=database.conninfo, names=NUMBERS)
         query, tenants = rows.query("large"), rows.query("tenants", visibility="restricted")
         for chunks in (7, 0):
             rows.run(query, chunks, document=numbered(MANY), chunks=chunks)
@@ -173,3 +175,33 @@ def test_tenants_see_their_rows_in_every_format_page_and_count(api: httpx.Client
 def test_list_with_large_results_is_whole(api: httpx.Client) -> None:
     items = api.get("/api/queries/large/runs?include=result").json()["items"]
     assert [item["result"]["data"] == ROWS for item in items] == [True, True]
+
+
+def test_list_with_results_quotes_integers_when_asked(seeded: Database, api: httpx.Client) -> None:
+    rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
+    rows.run(rows.query("big"), document=numbered(1, n=2**53 + 1))
+    told = api.get("/api/queries/big/runs?include=result&bigint=string").json()
+    assert told["items"][0]["result"]["data"] == [{"n": str(2**53 + 1), "t": "row 0"}]
+    assert problem(api.get("/api/queries/big/runs?bigint=yes")) == (400, "invalid_request")
+
+
+def test_answer_is_cut_off_when_its_run_is_deleted_meanwhile(seeded: Database, api: httpx.Client) -> None:
+    rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
+    run = rows.run(rows.query("huge"), document=numbered(3000, t="x" * 20_000), chunks=60)
+    with api.stream("GET", f"/api/runs/{run}?format=ndjson") as answer:
+        assert answer.status_code == 200
+        pieces = answer.iter_raw()
+        next(pieces)
+        seeded.execute("delete from query_run where id = %s", [run])
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)
+    assert problem(api.get(f"/api/runs/{run}")) == (404, "not_found")
+
+
+def test_readers_that_go_away_hold_nothing(seeded: Database, api: httpx.Client) -> None:
+    rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
+    run = rows.run(rows.query("left"), document=numbered(2000, t="x" * 20_000), chunks=40)
+    for _ in range(12):  # three times the connections there are
+        with api.stream("GET", f"/api/runs/{run}?format=csv") as answer:
+            next(answer.iter_raw())
+    assert api.get(f"/api/runs/{run}?rows=0,1").status_code == 200

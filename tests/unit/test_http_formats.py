@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from pgsched.adapters.formats.shape import Format
+from pgsched.adapters.formats.shape import MEDIA_TYPES, Format
 from pgsched.domain.errors import InvalidInput
+from pgsched.entrypoints.http.app import openapi_document
 from pgsched.entrypoints.http.formats import chosen
 from pgsched.entrypoints.http.problems import FormatUnavailable
 
@@ -47,3 +50,22 @@ def test_format_of_no_such_name_is_invalid(parameter: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         chosen(parameter, None)
     assert caught.value.faults[0].field == "format"
+
+
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_without_pyarrow_typed_files_are_not_to_be_had(monkeypatch: pytest.MonkeyPatch, format_: str) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(FormatUnavailable, match="extra arrow"):
+        chosen(format_, None)
+    with pytest.raises(FormatUnavailable):
+        chosen(None, "application/vnd.apache.parquet")
+    assert chosen(None, "application/vnd.apache.parquet, text/csv;q=0.1") is Format.CSV
+
+
+def test_document_tells_of_every_format() -> None:
+    paths = openapi_document("0")["paths"]
+    for path in ("/api/runs/{run_id}", "/api/queries/{qid}/runs/latest"):
+        answer = paths[path]["get"]["responses"]["200"]
+        assert set(answer["content"]) == set(MEDIA_TYPES.values())
+        assert len(answer["content"]["application/json"]["schema"]["anyOf"]) == 3
+        assert "X-Total-Count" in answer["headers"]

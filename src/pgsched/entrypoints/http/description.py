@@ -31,6 +31,7 @@ from litestar.params import Parameter as Described
 from pgsched.adapters.formats.shape import Format
 from pgsched.domain.runs import RunStatus
 from pgsched.entrypoints.http import problems
+from pgsched.entrypoints.http.format_answers import tell_formats
 from pgsched.entrypoints.http.parameters import DEFAULT_ITEMS, MOST_ITEMS
 
 if TYPE_CHECKING:
@@ -239,4 +240,5 @@ def complete(app: Litestar) -> OpenAPI:
     for name, schema in (document.components.schemas or {}).items():
         if name in _WHOLE and isinstance(schema, Schema) and schema.properties:
             schema.required = list(schema.properties)
+    tell_formats(document)
     return document

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
+from pgsched.adapters.formats.shape import Shape
 from pgsched.application.ports.views import RunFilter
 from pgsched.domain.runs import RunStatus
 from pgsched.entrypoints.http import wire
@@ -35,7 +36,7 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
         operation_id="listRuns",
         summary="List runs of a query, newest first",
         tags=_TAGS,
-        operation_class=operation("start", "end", "before", "after", "status", "limit", "include"),
+        operation_class=operation("start", "end", "before", "after", "status", "limit", "include", "bigint"),
         responses=answers(wire.RunList, "A page of runs.", 404, 503),
     )
     async def list_runs(request: _Request, qid: Qid) -> ASGIResponse:
@@ -50,8 +51,11 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
                 limit=faults.limit(asked.get("limit")),
             )
             with_result = faults.include_result(asked.get("include"))
+            bigint = faults.choice("bigint", asked.get("bigint"), ("number", "string"))
+        shape = Shape(bigint_as_string=bigint == "string")
         page = await view.page(caller_of(request).audience, query_key(qid), wanted, with_result=with_result)
-        return await sent(request, wire.run_list(view, page, with_result=with_result), wire.JSON, NO_CACHE)
+        pieces = wire.run_list(view, page, shape if with_result else None)
+        return await sent(request, pieces, wire.JSON, NO_CACHE)
 
     @get(
         "/api/queries/{qid:str}/runs/latest",

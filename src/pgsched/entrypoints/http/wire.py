@@ -71,13 +71,13 @@ def encode(value: object) -> bytes:
     return _encode(value)
 
 
-async def run_list(view: RunView, page: RunPage, *, with_result: bool) -> AsyncGenerator[bytes]:
-    """Encode a page of runs, a run at a time."""
+async def run_list(view: RunView, page: RunPage, shape: Shape | None) -> AsyncGenerator[bytes]:
+    """Encode a page of runs, a run at a time, with their results in a shape of ``table`` if there is one."""
     yield b'{"items":['
     for number, item in enumerate(page.items):
         yield b"," if number else b""
-        if with_result:
-            async for piece in written(view, item, Shape()):
+        if shape is not None:
+            async for piece in written(view, item, shape):
                 yield piece
         else:
             yield _encode(item.run)
