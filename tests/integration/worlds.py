@@ -21,6 +21,7 @@ from pgsched.adapters.memory.access import (
 from pgsched.adapters.memory.accounts import MemoryAccounts
 from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
 from pgsched.adapters.memory.clock import START
+from pgsched.adapters.memory.grants import MemoryGrants
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
 from pgsched.adapters.memory.kept import MemoryKeptConnections
@@ -37,6 +38,7 @@ from pgsched.adapters.postgres.audit import PostgresAudit
 from pgsched.adapters.postgres.clock import PostgresClock
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.figures import PostgresFigures
+from pgsched.adapters.postgres.grants import PostgresGrants
 from pgsched.adapters.postgres.health import PostgresHealth
 from pgsched.adapters.postgres.jobs import PostgresJobs
 from pgsched.adapters.postgres.kept import PostgresKeptConnections
@@ -53,6 +55,7 @@ from pgsched.adapters.postgres.watch import PostgresWatch
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
 from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
 from pgsched.application.ports.audit import Audit, Transactions
+from pgsched.application.ports.grants import Grants
 from pgsched.application.ports.ledger import LedgerView
 from pgsched.application.ports.queue import (
     Attendance,
@@ -101,6 +104,7 @@ class World:
     credentials: Credentials
     sessions: Sessions
     tokens: Tokens
+    grants: Grants
     login_failures: LoginFailures
     queue: RunQueue
     workers: Workers
@@ -211,6 +215,7 @@ def memory_world() -> World:
         credentials=MemoryCredentials(store),
         sessions=MemorySessions(store),
         tokens=MemoryTokens(store),
+        grants=MemoryGrants(store),
         login_failures=MemoryLoginFailures(store),
         queue=MemoryRunQueue(store),
         workers=MemoryWorkers(store),
@@ -297,6 +302,7 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             credentials=PostgresCredentials(database),
             sessions=PostgresSessions(database),
             tokens=PostgresTokens(database),
+            grants=PostgresGrants(database),
             login_failures=PostgresLoginFailures(database),
             queue=PostgresRunQueue(database),
             workers=PostgresWorkers(database),

@@ -147,6 +147,8 @@ def _administration(container: Container) -> Administration:
         dry_run=container.dry_run(),
         request_run=container.request_run(),
         cancel_run=container.cancel_run(),
+        grants=container.grants(),
+        change_grants=container.change_grants(),
     )
 
 

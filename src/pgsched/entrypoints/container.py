@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pgsched.application.accounts import AddAccount, ChangeAccount, DeleteAccount, SetPassword
     from pgsched.application.authentication import Authenticate
     from pgsched.application.dry_run import DryRun, DryRunSlots
+    from pgsched.application.grants import ChangeGrants
     from pgsched.application.hashing import BoundedHashing
     from pgsched.application.housekeeping import Housekeeping
     from pgsched.application.job_judge import JobJudge
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
     from pgsched.application.ports.audit import Audit, Transactions
     from pgsched.application.ports.execution import QuerySource, SqlGuard
+    from pgsched.application.ports.grants import Grants
     from pgsched.application.ports.ledger import LedgerView
     from pgsched.application.ports.queue import KeptConnections, RunQueue, WorkerInfo, Workers
     from pgsched.application.ports.repositories import Accounts, Jobs, Sources
@@ -108,6 +110,12 @@ def _accounts(database: Database) -> Accounts:
     from pgsched.adapters.postgres.accounts import PostgresAccounts
 
     return PostgresAccounts(database)
+
+
+def _grants(database: Database) -> Grants:
+    from pgsched.adapters.postgres.grants import PostgresGrants
+
+    return PostgresGrants(database)
 
 
 def _transactions(database: Database) -> Transactions:
@@ -368,6 +376,7 @@ class Container(containers.DeclarativeContainer):
     sources = providers.Singleton(_sources, database)
     jobs = providers.Singleton(_jobs, database)
     accounts = providers.Singleton(_accounts, database)
+    grants = providers.Singleton(_grants, database)
     transactions = providers.Singleton(_transactions, database)
     audit = providers.Singleton(_audit, database)
     credentials = providers.Singleton(_credentials, database)
@@ -475,6 +484,14 @@ class Container(containers.DeclarativeContainer):
     )
     remove_source: providers.Factory[RemoveSource] = providers.Factory(
         _use_case("removal", "RemoveSource"), sources, jobs, remove_job, transactions, audit
+    )
+    change_grants: providers.Factory[ChangeGrants] = providers.Factory(
+        _use_case("grants", "ChangeGrants"),
+        grants,
+        jobs,
+        transactions,
+        audit,
+        settings.provided.allowed_roles,
     )
     dry_run_slots: providers.Provider[DryRunSlots] = providers.Singleton(_use_case("dry_run", "DryRunSlots"))
     dry_run: providers.Factory[DryRun] = providers.Factory(

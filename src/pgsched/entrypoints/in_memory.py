@@ -17,6 +17,7 @@ from pgsched.adapters.memory.alarms import MemoryAlarms
 from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
 from pgsched.adapters.memory.clock import ManualClock
 from pgsched.adapters.memory.database import NoDatabase
+from pgsched.adapters.memory.grants import MemoryGrants
 from pgsched.adapters.memory.guard import FirstWordGuard
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
@@ -60,6 +61,7 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "accounts": MemoryAccounts(store),
         "transactions": MemoryTransactions(store),
         "audit": MemoryAudit(store),
+        "grants": MemoryGrants(store),
         "credentials": MemoryCredentials(store),
         "sessions": MemorySessions(store),
         "tokens": MemoryTokens(store),

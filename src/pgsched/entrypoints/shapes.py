@@ -6,7 +6,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgsched.application.ports.execution import SourceReport
+    from pgsched.application.ports.grants import HeldGrant
     from pgsched.domain.jobs import Job
     from pgsched.domain.sources import DataSource
 
@@ -65,3 +68,21 @@ def job_shape(job: Job, source_name: str | None) -> dict[str, Any]:
         "created_at": job.created_at,
         "updated_at": job.updated_at,
     }
+
+
+def grants_shape(held: Sequence[HeldGrant]) -> dict[str, list[dict[str, Any]]]:
+    """Return the grants on a query as they are written: users, roles and tokens, each with its rows."""
+    shape: dict[str, list[dict[str, Any]]] = {"users": [], "roles": [], "tokens": []}
+    for each in held:
+        grant = each.grant
+        rows: dict[str, list[Any]] | None = None
+        if grant.row_filter is not None:
+            rows = {column: list(values) for column, values in grant.row_filter.items()}
+        if grant.user_id is not None:
+            who = {"id": grant.user_id, "name": each.name, "email": each.email}
+            shape["users"].append({**who, "row_filter": rows})
+        elif grant.token_id is not None:
+            shape["tokens"].append({"id": grant.token_id, "name": each.name, "row_filter": rows})
+        else:
+            shape["roles"].append({"name": each.name, "row_filter": rows})
+    return shape

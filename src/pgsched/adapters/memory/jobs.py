@@ -104,6 +104,7 @@ class MemoryJobs:
         await self.forget_runs(job_id, limit=len(self._store.runs))
         for key in [key for key in self._store.gaps if key[0] == job_id]:
             del self._store.gaps[key]
+        self._store.grants.pop(job_id, None)
         del self._store.jobs[job_id]
 
     async def page(

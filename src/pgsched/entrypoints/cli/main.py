@@ -44,6 +44,7 @@ COMMANDS: dict[str, Place] = {
     "keys": _place("keys", "group", "Make, rotate, list and check the keys that seal passwords."),
     "users": _place("users", "group", "Accounts that may log in."),
     "tokens": _place("tokens", "group", "API tokens that read for an account."),
+    "grants": _place("grants", "group", "Who reads a restricted query, and which of its rows."),
     "audit": _place("audit", "group", "Who changed what."),
     "dsn": _place("dsn", "group", "Data sources that queries run against."),
     "queries": _place("queries", "group", "Scheduled queries."),

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgsched.application.dry_run import DryRun
+    from pgsched.application.grants import ChangeGrants
     from pgsched.application.jobs import AddJob, CancelRun, ChangeJob, RequestRun
     from pgsched.application.ports.execution import SqlGuard
+    from pgsched.application.ports.grants import Grants
     from pgsched.application.ports.repositories import Jobs, Sources
     from pgsched.application.removal import RemoveJob, RemoveSource
     from pgsched.application.sources import AddSource, ChangeSource, InspectSource
@@ -31,3 +33,5 @@ class Administration:
     dry_run: DryRun
     request_run: RequestRun
     cancel_run: CancelRun
+    grants: Grants
+    change_grants: ChangeGrants

@@ -50,6 +50,7 @@ _WHOLE = (
     *("Run", "RunWithResult", "RunList", "QueryCard", "QueryList", "TableDocument", "Ready", "Alive"),
     *("Account", "UserList", "SessionShown", "SessionList"),
     *("DataSourceShown", "DataSourceList", "SourceName", "QueryShown", "AdminQueryList", "DryRunFound"),
+    *("GrantsShown", "UserGrant", "RoleGrant", "TokenGrant"),
     *("ApiToken", "TokenMade", "TokenList", "AuditEvent", "AuditList"),
 )
 
