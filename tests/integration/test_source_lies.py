@@ -157,6 +157,21 @@ async def test_a_lie_in_place_of_the_columns_is_one_clear_error(sources, name):
             await ask(sources, server)
 
 
+async def test_a_catalog_that_lies_about_a_type_is_one_clear_error(sources):
+    async with LyingServer(columns=(4711,)) as server:
+        with pytest.raises(ProtocolBroken):
+            await ask(sources, server)
+
+
+async def test_a_look_at_a_source_that_lies_says_so(sources):
+    async with LyingServer() as server:
+        address = SourceAddress(
+            host="127.0.0.1", port=server.port, dbname="d", username="u", password="a-long-secret"
+        )
+        report = await sources.inspect(address)
+    assert (report.ok, report.error_code) == (False, "source_protocol")
+
+
 async def flood_of_settings(talk):
     number = 0
     await talk.say(message(b"R", struct.pack("!I", 0)))

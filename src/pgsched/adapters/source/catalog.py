@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from pgsched.adapters.source.session import Command, Session
+from pgsched.adapters.source.faults import broken
+from pgsched.adapters.source.session import Command, Session, rows_of
 from pgsched.domain.results import ColumnType, Kind, built_in_type, kind_of
 
 #: a type and its modifier, as a result's column has them
@@ -46,7 +47,12 @@ def known_types(session: Session, keys: Sequence[TypeKey]) -> list[ColumnType]:
 
 
 async def column_types(session: Session, keys: Sequence[TypeKey]) -> list[ColumnType]:
-    """Return the types of a result's columns, asking the source for what this session has not met yet."""
+    """Return the types of a result's columns, asking the source for what this session has not met yet.
+
+    Raises:
+        CommandFailed, SourceUnreachable: as ``Session.ask`` says.
+        ProtocolBroken: the catalog does not answer about these types.
+    """
     with contextlib.suppress(TypesUnknown):
         return known_types(session, keys)
     known = session.known_types
@@ -57,10 +63,9 @@ async def column_types(session: Session, keys: Sequence[TypeKey]) -> list[Column
         (result,) = await session.ask(
             Command(sql=_TYPES, params=(b"{%b}" % oids.encode(), b"{%b}" % modifiers.encode()))
         )
-        for row in range(result.ntuples):
-            oid, modifier, name, element, delimiter, base = (
-                (result.get_value(row, column) or b"").decode(errors="replace") for column in range(6)
-            )
+        for oid, modifier, name, element, delimiter, base in rows_of(result, 6):
+            if not f"{oid}{modifier.removeprefix('-')}{element or 0}{base or 0}".isdecimal():
+                raise broken("a type without a number")
             known[int(oid), int(modifier)] = ColumnType(
                 oid=int(oid),
                 name=name,
@@ -69,4 +74,6 @@ async def column_types(session: Session, keys: Sequence[TypeKey]) -> list[Column
                 element_oid=int(element or 0),
                 delimiter=delimiter or ",",
             )
+    if not set(keys) <= known.keys():
+        raise broken("no answer about a type")
     return [known[key] for key in keys]

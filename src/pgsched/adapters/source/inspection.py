@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 
 from pgsched.adapters.source.pins import BEGIN, ROLLBACK, pins
-from pgsched.adapters.source.session import Command, Session
+from pgsched.adapters.source.session import Command, Session, row_of
 from pgsched.application.ports.execution import SourceAddress, SourceReport
 
 #: each line is a sentence's condition, in the order of _SENTENCES
@@ -74,14 +74,13 @@ async def report(session: Session, address: SourceAddress, *, timeout_ms: int) -
     latency_ms = round((loop.time() - started) * 1000, 3)
     pinned = pins(timezone="UTC", timeout_ms=timeout_ms, application_name="pgsched:test")
     result = (await session.ask(BEGIN, pinned, Command(sql=_LOOK), ROLLBACK))[2]
-    version, *findings = (result.get_value(0, column) for column in range(result.nfields))
-    *answers, groups = findings
-    is_superuser = answers[0] == b"t"
+    version, *answers, groups = row_of(result, len(_SENTENCES) + 2)
+    is_superuser = answers[0] == "t"
     # a superuser may do all of it; saying so once is enough
     asked = zip(_SENTENCES[:1] if is_superuser else _SENTENCES, answers, strict=False)
-    warnings = [sentence for sentence, answer in asked if answer == b"t"]
+    warnings = [sentence for sentence, answer in asked if answer == "t"]
     if groups:
-        warnings.append(f"The role is a member of {groups.decode()}: revoke that, a reader needs none of it.")
+        warnings.append(f"The role is a member of {groups}: revoke that, a reader needs none of it.")
     is_remote = not _is_loopback(session)
     if is_remote and not session.pgconn.ssl_in_use:
         warnings.append(
@@ -94,7 +93,7 @@ async def report(session: Session, address: SourceAddress, *, timeout_ms: int) -
     return SourceReport(
         ok=True,
         latency_ms=latency_ms,
-        server_version=(version or b"").decode().split(" ")[0],
+        server_version=version.split(" ")[0],
         warnings=tuple(warnings),
     )
 

@@ -54,6 +54,32 @@ class CommandFailed(Exception):
         self.index = index
 
 
+def rows_of(result: pq.PGresult, width: int) -> list[list[str]]:
+    """Return the rows that a statement of ours gave, NULL as an empty text.
+
+    Raises:
+        ProtocolBroken: it has other columns than were asked for.
+    """
+    if result.nfields != width:
+        raise broken(f"{result.nfields} columns where {width} were asked for")
+    return [
+        [(result.get_value(row, column) or b"").decode(errors="replace") for column in range(width)]
+        for row in range(result.ntuples)
+    ]
+
+
+def row_of(result: pq.PGresult, width: int) -> list[str]:
+    """Return the one row that a statement of ours gave.
+
+    Raises:
+        ProtocolBroken: there is none, or more, or other columns.
+    """
+    rows = rows_of(result, width)
+    if len(rows) != 1:
+        raise broken(f"{len(rows)} rows where one was asked for")
+    return rows[0]
+
+
 class Session:
     """A connection that serves one run at a time."""
 

@@ -13,7 +13,7 @@ from pgsched.adapters.source.cursor import RowStream
 from pgsched.adapters.source.faults import lost, query_fault
 from pgsched.adapters.source.inspection import report
 from pgsched.adapters.source.pool import KEPT_S, KeptSessions
-from pgsched.adapters.source.session import Command, CommandFailed, Session
+from pgsched.adapters.source.session import Command, CommandFailed, Session, row_of
 from pgsched.application.ports.execution import Keep, ResultStream, SourceAddress, SourceReport, Statement
 from pgsched.domain.errors import InvalidInput, IsMetadata, PgschedError, SourceUnreachable
 
@@ -156,7 +156,7 @@ class PsycopgSources:
             raise query_fault(
                 failed.result, prefix=1 << 62, timeout_ms=_INSPECT_TIMEOUT_MS, elapsed_ms=0
             ) from None
-        started, dbname, tables = ((result.get_value(0, column) or b"").decode() for column in range(3))
+        started, dbname, tables = row_of(result, 3)
         own = None if self._metadata_identity is None else await self._metadata_identity()
         session.is_metadata = tables == "3" or (started, dbname) == own
 
