@@ -199,7 +199,7 @@ def memory_world() -> World:
     async def gaps(job: Job) -> list[tuple[datetime, datetime, int, str]]:
         return [
             (gap.from_at, gap.to_at, gap.instants, gap.reason)
-            for (job_id, _), gap in sorted(store.gaps.items())
+            for (job_id, *_), gap in sorted(store.gaps.items())
             if job_id == job.id
         ]
 

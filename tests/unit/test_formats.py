@@ -69,6 +69,8 @@ async def test_table_is_the_contracts_run_with_the_stored_rows_inside() -> None:
         "attempt": 0,
         "trigger": "schedule",
         "truncated": False,
+        "params": None,
+        "param_values": None,
     }
 
 

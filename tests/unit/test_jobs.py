@@ -59,6 +59,8 @@ def test_policies_have_the_defaults_that_are_promised() -> None:
         "keep_runs": None,
         "keep_days": None,
         "fresh_for": None,
+        "parameters": (),
+        "param_sets": (),
     }
     assert {name: getattr(given, name) for name in promised} == promised
     required = {"name", "title", "sql_text", "data_source_id", "schedule_type", "schedule_expr"}

@@ -7,15 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
-from pgsched.application.ports.execution import QuerySource, SqlGuard, Statement
+from pgsched.application.ports.execution import QuerySource, SqlGuard
 from pgsched.application.ports.repositories import Jobs, Sources
 from pgsched.application.ports.secrets import PasswordVault
+from pgsched.application.ports.timing import Clock
 from pgsched.application.sources import address_of, open_password
+from pgsched.application.statements import judge, statement_of
 from pgsched.domain.audit import Actor
-from pgsched.domain.errors import FieldFault, InvalidInput, SqlNotAllowed, TooManyRequests
+from pgsched.domain.errors import FieldFault, InvalidInput, TooManyRequests
 from pgsched.domain.results import OnLimit
 
 DEFAULT_LIMIT: Final = 100
@@ -86,6 +89,7 @@ class DryRun:
         guard: SqlGuard,
         at_source: QuerySource,
         slots: DryRunSlots,
+        clock: Clock,
     ) -> None:
         self._jobs = jobs
         self._sources = sources
@@ -93,6 +97,7 @@ class DryRun:
         self._guard = guard
         self._at_source = at_source
         self._slots = slots
+        self._clock = clock
 
     async def __call__(
         self,
@@ -119,20 +124,21 @@ class DryRun:
             started = time.monotonic()
             password = await open_password(self._vault, source)
             spec = job.spec
-            verdict = await asyncio.to_thread(
-                self._guard.check, spec.sql_text, allow_user_functions=source.allow_user_functions
-            )
-            if not verdict.allowed:
-                raise SqlNotAllowed(verdict.detail, reason=str(verdict.code), position=verdict.position)
-            statement = Statement(
-                sql=spec.sql_text,
-                timezone=spec.timezone,
+            params = spec.set_names[0]
+            check = partial(self._guard.check, allow_user_functions=source.allow_user_functions)
+            await judge(partial(asyncio.to_thread, check), spec, params=params)
+            statement = replace(
+                statement_of(
+                    spec,
+                    source,
+                    params=params,
+                    scheduled_at=await self._clock.now(),
+                    application_name=f"pgsched:test/{job.id}",
+                ),
                 timeout_ms=timeout_ms,
                 max_rows=limit,
                 max_bytes=min(spec.max_bytes, MOST_BYTES),
                 on_limit=OnLimit.TRUNCATE,
-                application_name=f"pgsched:test/{job.id}",
-                allow_metadata=source.allow_metadata,
             )
             async with self._at_source.execute(address_of(source, password), statement) as stream:
                 rows = [batch.data async for batch in stream]

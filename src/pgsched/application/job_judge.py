@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from pgsched.application.ports.execution import SqlGuard
 from pgsched.application.ports.repositories import Sources
+from pgsched.application.statements import judge
 from pgsched.domain.drafts import Draft
 from pgsched.domain.durations import Duration
 from pgsched.domain.errors import (
@@ -17,7 +19,6 @@ from pgsched.domain.errors import (
     FieldFault,
     InvalidInput,
     NotFound,
-    SqlNotAllowed,
     together,
 )
 from pgsched.domain.instants import FORM, instant_of
@@ -27,6 +28,8 @@ from pgsched.domain.schedules import Schedule, ScheduleType
 from pgsched.domain.sources import DataSource
 from pgsched.domain.zones import zone_named
 
+#: what the guard sees
+_JUDGED = ("sql_text", "parameters", "param_sets")
 _SCHEDULE = ("schedule_type", "schedule_expr")
 
 
@@ -76,10 +79,10 @@ class JobJudge:
                 except BadSchedule as error:
                     errors.append(InvalidInput.of(*error.faults))
         moved = before is None or spec.data_source_id != before.spec.data_source_id
-        if draft.is_right("sql_text") and (before is None or moved or spec.sql_text != before.spec.sql_text):
+        if draft.is_right(*_JUDGED) and (before is None or moved or _is_other_sql(spec, before.spec)):
             if source is None and before is not None:
                 source = await self._sources.get(before.spec.data_source_id)
-            errors += await self._sql_faults(spec.sql_text, source)
+            errors += await self._sql_faults(spec, source)
         if errors:
             raise together(errors)
         return Judged(spec=spec, start_at=start_at)
@@ -168,12 +171,18 @@ class JobJudge:
             found.append(error)
         return found
 
-    async def _sql_faults(self, sql: str, source: DataSource | None) -> list[InvalidInput]:
+    async def _sql_faults(self, spec: JobSpec, source: DataSource | None) -> list[InvalidInput]:
         allowed = source is None or source.allow_user_functions
-        verdict = await asyncio.to_thread(self._guard.check, sql, allow_user_functions=allowed)
-        if verdict.allowed:
-            return []
-        return [SqlNotAllowed(verdict.detail, reason=str(verdict.code), position=verdict.position)]
+        check = partial(self._guard.check, allow_user_functions=allowed)
+        try:
+            await judge(partial(asyncio.to_thread, check), spec)
+        except InvalidInput as error:
+            return [error]
+        return []
+
+
+def _is_other_sql(spec: JobSpec, before: JobSpec) -> bool:
+    return any(getattr(spec, name) != getattr(before, name) for name in _JUDGED)
 
 
 def _sorted_faults(draft: Draft[JobSpec], wanted: Mapping[str, object]) -> list[InvalidInput]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime
 
 from pgsched.application.job_judge import JobJudge
@@ -120,16 +119,19 @@ class RequestRun:
         self._transactions = transactions
         self._audit = audit
 
-    async def __call__(self, key: str | int, by: Actor) -> Run:
-        """Queue the run, of a disabled query too.
+    async def __call__(self, key: str | int, by: Actor, *, params: str | None = None) -> Run:
+        """Queue the run, of a disabled query too, with the parameter set that is named or the first.
 
         Raises:
-            NotFound: there is no such query.
+            NotFound: there is no such query, or no such set.
         """
         job = await self._jobs.get(key)
         async with self._transactions.begin():
-            run = await self._queue.request(job.id)
-            await self._audit.record(by, done("run.request", run.id, job.spec.name, {"query_id": job.id}))
+            run = await self._queue.request(job.id, params=params)
+            told: dict[str, object] = {"query_id": job.id}
+            if run.params is not None:
+                told["params"] = run.params
+            await self._audit.record(by, done("run.request", run.id, job.spec.name, told))
         return run
 
 
@@ -156,8 +158,7 @@ class CancelRun:
 
 def trail_of(job: Job) -> dict[str, object]:
     """Return what the audit trail keeps of a job."""
-    decided = {field.name: getattr(job.spec, field.name) for field in fields(JobSpec)}
-    return {**decided, "start_at": job.anchor_at, "paused_at": job.paused_at}
+    return {**job.spec.described(), "start_at": job.anchor_at, "paused_at": job.paused_at}
 
 
 def _is_other(before: Job, spec: JobSpec, start_at: datetime | None, *, resume: bool) -> bool:

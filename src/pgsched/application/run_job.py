@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
-from pgsched.application.ports.execution import QuerySource, SqlGuard, Statement
+from pgsched.application.ports.execution import QuerySource, SqlGuard
 from pgsched.application.ports.queue import Claim, KeptConnections, RunQueue
 from pgsched.application.ports.secrets import PasswordVault
 from pgsched.application.remembered import Passwords, Verdicts
 from pgsched.application.sources import address_of
 from pgsched.application.staging import Staging
-from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, LeaseLost, PgschedError, SqlNotAllowed
+from pgsched.application.statements import judge, statement_of
+from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, LeaseLost, PgschedError
 from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Run, Success, retry_delay
 
 log = logging.getLogger(__name__)
@@ -71,18 +73,17 @@ class RunJob:
     async def _execute(self, claim: Claim) -> Success:
         spec, source = claim.job.spec, claim.source
         password = await self._passwords.of(source)
-        verdict = await self._verdicts.of(spec.sql_text, allow_user_functions=source.allow_user_functions)
-        if not verdict.allowed:
-            raise SqlNotAllowed(verdict.detail, reason=str(verdict.code), position=verdict.position)
-        statement = Statement(
-            sql=spec.sql_text,
-            timezone=spec.timezone,
-            timeout_ms=spec.timeout_ms,
-            max_rows=spec.max_rows,
-            max_bytes=spec.max_bytes,
-            on_limit=spec.on_limit,
+        await judge(
+            partial(self._verdicts.of, allow_user_functions=source.allow_user_functions),
+            spec,
+            params=claim.params,
+        )
+        statement = statement_of(
+            spec,
+            source,
+            params=claim.params,
+            scheduled_at=claim.scheduled_at,
             application_name=f"pgsched:{claim.hold.run_id}/{claim.attempt}",
-            allow_metadata=source.allow_metadata,
         )
         held: list[bytes] = []
         held_bytes = 0
@@ -112,6 +113,7 @@ class RunJob:
             table_schema=stream.table_schema(),
             data=b",".join(held),
             chunks=staging.chunks,
+            param_values=dict(stream.arguments) or None,
         )
 
     async def _fail(self, claim: Claim, failure: Failure) -> Run:

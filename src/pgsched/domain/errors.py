@@ -122,10 +122,10 @@ class SqlNotAllowed(InvalidInput):
 
     code = "sql_not_allowed"
 
-    def __init__(self, detail: str, *, reason: str, position: int | None) -> None:
+    def __init__(self, detail: str, *, reason: str, position: int | None, field: str = "sql_text") -> None:
         place = "" if position is None else f" at character {position}"
         told = f"the SQL is refused{place}: {detail}"
-        super().__init__(told, [FieldFault(field="sql_text", message=told)])
+        super().__init__(told, [FieldFault(field=field, message=told)])
         #: stable code of the guard's rule
         self.reason = reason
         #: 1-based character position of the fault, None when it has no place

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
 from pgsched.domain.errors import FieldFault, InvalidInput
 from pgsched.domain.names import MAX_DESCRIPTION, MAX_TITLE, name_fault, text_fault
+from pgsched.domain.parameters import Parameter, ParameterSet, param_sets_from, parameters_from
 from pgsched.domain.results import OnLimit
 from pgsched.domain.schedules import Schedule, ScheduleType
 
@@ -122,6 +124,10 @@ class JobSpec:
     keep_days: int | None = None
     #: ISO 8601 duration; a newest result whose run began longer ago is stale, None for never
     fresh_for: str | None = None
+    #: what the statement takes as ``:name``; read from JSON as ``parameters_from`` says
+    parameters: tuple[Parameter, ...] = ()
+    #: values to run it with, each set by itself; without any it runs with the defaults
+    param_sets: tuple[ParameterSet, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what breaks a rule, all faults at once."""
@@ -132,8 +138,31 @@ class JobSpec:
             *(self._bound_fault(*bound) for bound in _BOUNDS),
         ]
         found = [fault for fault in faults if fault is not None]
+        if self.parameters != () or self.param_sets != ():
+            found += self._read_parameters()
         if found:
             raise InvalidInput.of(*found)
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """The sets that each instant is run with; one without a name when there are none."""
+        return tuple(one.name for one in self.param_sets) or ("",)
+
+    def described(self) -> dict[str, object]:
+        """Return the fields by name, parameters and sets as JSON holds them."""
+        told: dict[str, object] = {field.name: getattr(self, field.name) for field in fields(self)}
+        told["parameters"] = [each.describe() for each in self.parameters]
+        told["param_sets"] = [each.describe() for each in self.param_sets]
+        return told
+
+    def _read_parameters(self) -> Sequence[FieldFault]:
+        try:
+            parameters = parameters_from(self.parameters)
+            object.__setattr__(self, "parameters", parameters)
+            object.__setattr__(self, "param_sets", param_sets_from(self.param_sets, parameters))
+        except InvalidInput as error:
+            return error.faults
+        return ()
 
     def _bound_fault(self, field: str, least: int, most: int, optional: bool) -> FieldFault | None:
         value = getattr(self, field)

@@ -115,6 +115,7 @@ _BUILT_IN = {
     3802: (3807, "jsonb"),
 }
 _ARRAYS = {array: element for element, (array, _) in _BUILT_IN.items()}
+_OIDS = {name: oid for oid, (_, name) in _BUILT_IN.items()}
 #: types whose modifier is a number of digits after the first word: ``timestamp(3) without time zone``
 _PRECISION = frozenset({1083, 1114, 1184, 1266})
 #: kinds whose values are short whatever they are, and text forms that are: "char", name, date, times,
@@ -153,6 +154,16 @@ def kind_of(oid: int) -> Kind:
 def is_unbounded(column: ColumnType) -> bool:
     """Say whether one value of the column may take much memory."""
     return column.kind not in _NARROW_KINDS and column.oid not in _NARROW_TEXTS
+
+
+def oid_of(name: str) -> int:
+    """Return the OID of a built-in type by the name that Postgres prints, ``[]`` behind for its array.
+
+    Raises:
+        KeyError: there is no such type among the everyday ones.
+    """
+    scalar = _OIDS[name.removesuffix("[]")]
+    return _BUILT_IN[scalar][0] if name.endswith("[]") else scalar
 
 
 def built_in_type(oid: int, modifier: int) -> ColumnType | None:

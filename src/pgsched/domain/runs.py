@@ -125,6 +125,10 @@ class Run:
     trigger: Trigger
     #: whether a limit cut the result
     truncated: bool = False
+    #: the query's parameter set it ran with; None for a query without sets
+    params: str | None = None
+    #: what its parameters were at the source, in Postgres's text form; None until it succeeded
+    param_values: dict[str, str | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,6 +157,8 @@ class Success:
     data: bytes
     #: how many chunks were staged; 0 when ``data`` holds the rows
     chunks: int = 0
+    #: what the parameters were, in Postgres's text form
+    param_values: dict[str, str | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

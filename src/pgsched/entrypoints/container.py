@@ -495,7 +495,7 @@ class Container(containers.DeclarativeContainer):
     )
     dry_run_slots: providers.Provider[DryRunSlots] = providers.Singleton(_use_case("dry_run", "DryRunSlots"))
     dry_run: providers.Factory[DryRun] = providers.Factory(
-        _use_case("dry_run", "DryRun"), jobs, sources, vault, guard, at_source, dry_run_slots
+        _use_case("dry_run", "DryRun"), jobs, sources, vault, guard, at_source, dry_run_slots, clock
     )
     explain_instants: providers.Factory[ExplainInstants] = providers.Factory(
         _use_case("ledger", "ExplainInstants"), ledger_view

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def job_shape(job: Job, source_name: str | None) -> dict[str, Any]:
         "name": spec.name,
         "title": spec.title,
         "data_source": source_name,
-        **{entry.name: getattr(spec, entry.name) for entry in fields(spec)},
+        **spec.described(),
         "start_at": job.anchor_at,
         "anchor_at": job.anchor_at,
         "next_run_at": job.next_run_at,

@@ -13,20 +13,19 @@ def ready_runs(store: MemoryStore, worker_id: int, now: datetime, limit: int) ->
     in_line = [record for record in store.runs.values() if _waits(record, now)]
     in_line.sort(key=_place_in_line)
     free = {source.id: source.max_concurrency for source in store.sources.values()}
-    #: runs of a query that are before the next one: running, or waiting with an older place
-    before: dict[int, int] = {}
+    #: runs of a query's set that are before the next one: running, or waiting with an older place
+    before: dict[tuple[int, str | None], int] = {}
     for record in store.runs.values():
         if record.run.status is RunStatus.RUNNING:
             free[record.source_id] -= 1
-            before[record.run.query_id] = before.get(record.run.query_id, 0) + 1
+            before[_line(record)] = before.get(_line(record), 0) + 1
     for (keeper, source_id), (connections, until) in store.kept.items():
         if keeper != worker_id and until > now and source_id in free:
             free[source_id] -= max(0, connections - _running(store, keeper, source_id))
     chosen: list[RunRecord] = []
     for record in in_line:
-        query_id = record.run.query_id
-        ahead = before.get(query_id, 0)
-        before[query_id] = ahead + 1
+        ahead = before.get(_line(record), 0)
+        before[_line(record)] = ahead + 1
         if ahead < (1 if record.exclusive else MAX_PARALLEL) and free[record.source_id] > 0:
             free[record.source_id] -= 1
             chosen.append(record)
@@ -39,6 +38,10 @@ def _running(store: MemoryStore, worker_id: int, source_id: int) -> int:
         and (record.worker_id, record.source_id) == (worker_id, source_id)
         for record in store.runs.values()
     )
+
+
+def _line(record: RunRecord) -> tuple[int, str | None]:
+    return record.run.query_id, record.run.params
 
 
 def _waits(record: RunRecord, now: datetime) -> bool:

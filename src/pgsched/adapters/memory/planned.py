@@ -14,16 +14,16 @@ _SUPERSEDED = "a newer run took its place"
 _ACTIVE = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
 
 
-def active_runs(store: MemoryStore, job: Job) -> ActiveRuns:
-    """Count the scheduled runs of a job that are not over."""
-    statuses = [record.run.status for record in _active(store, job)]
+def active_runs(store: MemoryStore, job: Job, params: str) -> ActiveRuns:
+    """Count the scheduled runs of a job with one parameter set that are not over."""
+    statuses = [record.run.status for record in _active(store, job, params)]
     return ActiveRuns(queued=statuses.count(RunStatus.QUEUED), running=statuses.count(RunStatus.RUNNING))
 
 
-def write(store: MemoryStore, job: Job, plan: Plan, now: datetime) -> int:
-    """Carry out the plan for one job; an instant that has a row keeps it. Returns how many runs now wait."""
+def write(store: MemoryStore, job: Job, params: str, plan: Plan, now: datetime) -> int:
+    """Carry out the plan for one set; an instant that has a row keeps it. Returns how many runs now wait."""
     if plan.cancel_previous:
-        for record in _active(store, job):
+        for record in _active(store, job, params):
             if record.run.status is RunStatus.QUEUED:
                 skip(record, now, SkipReason.OVERLAP, _SUPERSEDED)
             else:
@@ -31,14 +31,16 @@ def write(store: MemoryStore, job: Job, plan: Plan, now: datetime) -> int:
     taken = {
         record.run.scheduled_at
         for record in store.runs.values()
-        if record.run.query_id == job.id and record.run.trigger is Trigger.SCHEDULE
+        if record.run.query_id == job.id
+        and record.run.params == (params or None)
+        and record.run.trigger is Trigger.SCHEDULE
     }
     fresh = [planned for planned in plan.runs if planned.instant not in taken]
     for planned in fresh:
-        _insert(store, job, planned, now)
+        _insert(store, job, params, planned, now)
     for gap in plan.gaps:
-        store.gaps.setdefault((job.id, gap.from_at), gap)
-        store.gap_times.setdefault((job.id, gap.from_at), now)
+        store.gaps.setdefault((job.id, gap.from_at, params), gap)
+        store.gap_times.setdefault((job.id, gap.from_at, params), now)
     store.jobs[job.id] = replace(job, next_run_at=plan.next_run_at)
     return sum(planned.skipped is None for planned in fresh)
 
@@ -54,17 +56,18 @@ def skip(record: RunRecord, now: datetime, reason: SkipReason, why: str) -> None
     record.end(now, RunStatus.SKIPPED, error_code=reason.value, error_message=why)
 
 
-def _active(store: MemoryStore, job: Job) -> list[RunRecord]:
+def _active(store: MemoryStore, job: Job, params: str) -> list[RunRecord]:
     return [
         record
         for record in store.runs.values()
         if record.run.query_id == job.id
+        and record.run.params == (params or None)
         and record.run.trigger is Trigger.SCHEDULE
         and record.run.status in _ACTIVE
     ]
 
 
-def _insert(store: MemoryStore, job: Job, planned: PlannedRun, now: datetime) -> None:
+def _insert(store: MemoryStore, job: Job, params: str, planned: PlannedRun, now: datetime) -> None:
     run = Run(
         id=store.new_id(),
         query_id=job.id,
@@ -72,6 +75,7 @@ def _insert(store: MemoryStore, job: Job, planned: PlannedRun, now: datetime) ->
         job_timezone=job.spec.timezone,
         status=RunStatus.QUEUED,
         trigger=Trigger.SCHEDULE,
+        params=params or None,
     )
     record = store.runs[run.id] = RunRecord(
         run=run,

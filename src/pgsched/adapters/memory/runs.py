@@ -43,16 +43,17 @@ class MemoryRunQueue:
         now = self._store.clock.read()
         due = [job for job in self._store.jobs.values() if job.next_run_at and job.next_run_at <= now]
         due.sort(key=lambda job: (job.next_run_at, job.id))
-        judged = [(job, self._judge(job, decide)) for job in due[:limit]]
         queued = recorded = 0
-        for job, plan in judged:
-            if isinstance(plan, Exception):
-                planned.pause(self._store, job, now, why_unplannable(plan))
-                continue
-            waiting = planned.write(self._store, job, plan, now)
-            queued += waiting
-            recorded += len(plan.runs) + sum(gap.instants for gap in plan.gaps) - waiting
-        return Planned(jobs=len(judged), queued=queued, recorded=recorded)
+        for job in due[:limit]:
+            for params in job.spec.set_names:
+                plan = self._judge(job, params, decide)
+                if isinstance(plan, Exception):
+                    planned.pause(self._store, job, now, why_unplannable(plan))
+                    break
+                waiting = planned.write(self._store, job, params, plan, now)
+                queued += waiting
+                recorded += len(plan.runs) + sum(gap.instants for gap in plan.gaps) - waiting
+        return Planned(jobs=len(due[:limit]), queued=queued, recorded=recorded)
 
     async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
         """Return the instants ahead."""
@@ -111,6 +112,7 @@ class MemoryRunQueue:
             RunStatus.SUCCESS,
             rows_returned=success.rows,
             truncated=success.truncated,
+            param_values=success.param_values,
         )
         record.document, record.byte_size = stored, success.byte_size
         record.chunked = bool(success.chunks)
@@ -164,11 +166,15 @@ class MemoryRunQueue:
                 del self._store.kept[key]
         return [self._rescue(record) for record in lost]
 
-    async def request(self, query_id: int, trigger: Trigger = Trigger.MANUAL) -> Run:
+    async def request(
+        self, query_id: int, trigger: Trigger = Trigger.MANUAL, *, params: str | None = None
+    ) -> Run:
         """Queue a run now, whatever the schedule."""
         job = self._store.jobs.get(query_id)
         if job is None:
             raise NotFound("query", query_id)
+        if params is not None and params not in {one.name for one in job.spec.param_sets}:
+            raise NotFound("parameter set", params)
         now = self._store.clock.read()
         run = Run(
             id=self._store.new_id(),
@@ -177,6 +183,7 @@ class MemoryRunQueue:
             job_timezone=job.spec.timezone,
             status=RunStatus.QUEUED,
             trigger=trigger,
+            params=(params or job.spec.set_names[0]) or None,
         )
         self._store.runs[run.id] = RunRecord(
             run=run,
@@ -206,9 +213,9 @@ class MemoryRunQueue:
             raise NotFound("run", run_id)
         return self._store.runs[run_id].run.status
 
-    def _judge(self, job: Job, decide: Decide) -> Plan | Exception:
+    def _judge(self, job: Job, params: str, decide: Decide) -> Plan | Exception:
         try:
-            return decide(job, self._store.clock.read(), planned.active_runs(self._store, job))
+            return decide(job, self._store.clock.read(), planned.active_runs(self._store, job, params))
         except Exception as error:  # one job must not stop all others
             return error
 
@@ -233,6 +240,7 @@ class MemoryRunQueue:
             scheduled_at=run.scheduled_at,
             attempt=run.attempt,
             trigger=run.trigger,
+            params=run.params or "",
             worker_id=worker_id,
         )
 

@@ -18,6 +18,7 @@ from pgsched.domain.errors import (
     SourceFault,
     SourceUnreachable,
 )
+from pgsched.domain.parameters import SCHEDULED_AT
 from pgsched.domain.results import PANDAS_VERSION, OnLimit
 
 Row = Mapping[str, object]
@@ -117,6 +118,11 @@ class ScriptedStream:
         self.rows = 0
         self.bytes = 0
         self.truncated = False
+        self.arguments = {
+            one.name: one.text if one.sql is None else one.sql
+            for one in statement.arguments
+            if one.name != SCHEDULED_AT
+        }
 
     async def __aiter__(self) -> AsyncIterator[RowBatch]:
         """Hand out the batches, then end as the script says."""

@@ -176,12 +176,12 @@ class MemoryStore:
         self.runs: dict[int, RunRecord] = {}
         #: by query
         self.grants: dict[int, list[Grant]] = {}
-        #: by query and first instant
-        self.gaps: dict[tuple[int, datetime], Gap] = {}
+        #: by query, first instant and parameter set
+        self.gaps: dict[tuple[int, datetime, str], Gap] = {}
         #: connections that may be open, and until when (UTC), by worker and source
         self.kept: dict[tuple[int, int], tuple[int, datetime]] = {}
         #: when each gap was written, UTC
-        self.gap_times: dict[tuple[int, datetime], datetime] = {}
+        self.gap_times: dict[tuple[int, datetime, str], datetime] = {}
         #: when each worker came and left, UTC; None while it is there
         self.attended: dict[int, tuple[datetime, datetime | None]] = {}
         #: workers that are there, and what wakes each

@@ -89,11 +89,12 @@ class MemoryRunView(_Reader):
         *,
         status: RunStatus | None = RunStatus.SUCCESS,
         whole: bool = True,
+        params: str | None = None,
     ) -> StoredRun:
         """Return the highest run of that status."""
         job = self._job(audience, query)
         for record in self._runs(job):
-            if status is None or record.run.status is status:
+            if status in (None, record.run.status) and params in (None, record.run.params):
                 return _stored(record, audience, self._access(audience, job), whole=whole)
         raise NotFound("run of query" if status is None else f"{status} run of query", query)
 
@@ -171,6 +172,7 @@ def _fits(record: RunRecord, wanted: RunFilter) -> bool:
         (wanted.start is None or run.scheduled_at >= wanted.start)
         and (wanted.end is None or run.scheduled_at < wanted.end)
         and (wanted.status is None or run.status is wanted.status)
+        and (wanted.params is None or run.params == wanted.params)
     )
 
 

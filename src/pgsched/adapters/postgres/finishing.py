@@ -130,6 +130,7 @@ def _told(hold: Hold, success: Success) -> Row:
         "format": "jsonb-chunks" if success.chunks else "jsonb",
         "document": Jsonb(success, dumps=_document),
         "chunks": success.chunks,
+        "param_values": None if success.param_values is None else Jsonb(success.param_values),
     }
 
 

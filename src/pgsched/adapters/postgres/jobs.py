@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Label, Select, func, insert, or_, select, 
 
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
-from pgsched.adapters.postgres.mapping import JOB, SPEC, job_from
+from pgsched.adapters.postgres.mapping import JOB, SPEC, job_from, spec_values
 from pgsched.adapters.postgres.statements import first, labelled, next_version, rows
 from pgsched.adapters.postgres.tables import query_job
 from pgsched.adapters.postgres.workers import HINT
@@ -79,7 +79,7 @@ class PostgresJobs:
                 statement = (
                     insert(query_job)
                     .values(
-                        **_values(spec),
+                        **spec_values(spec),
                         anchor_at=anchor,
                         next_run_at=first_instant(spec, anchor, now[0]),
                     )
@@ -126,7 +126,7 @@ class PostgresJobs:
                     update(query_job)
                     .where(query_job.c.id == job.id)
                     .values(
-                        **_values(spec),
+                        **spec_values(spec),
                         anchor_at=changed.anchor_at,
                         next_run_at=changed.next_run_at,
                         consecutive_failures=changed.consecutive_failures,
@@ -207,11 +207,6 @@ class PostgresJobs:
 
 def _columns() -> list[Label[Any]]:
     return labelled(query_job, (*JOB, *SPEC), "j_")
-
-
-def _values(spec: JobSpec) -> dict[str, object]:
-    # an enumeration goes as its text, which it is
-    return {name: getattr(spec, name) for name in SPEC}
 
 
 def _faults(spec: JobSpec) -> dict[str, PgschedError]:

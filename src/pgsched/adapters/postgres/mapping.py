@@ -5,9 +5,12 @@ Jobs' columns come out as ``j_…`` and sources' as ``s_…``, so that one row c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
+
+from psycopg.types.json import Jsonb
 
 from pgsched.domain.accounts import Account
 from pgsched.domain.jobs import Job, JobSpec, MisfirePolicy, OverlapPolicy, Visibility
@@ -27,6 +30,7 @@ SOURCE: Final = (
     "enc_algo",
     "key_version",
 )
+_DESCRIBED: Final = ("parameters", "param_sets")
 _RUN: Final = (*(field.name for field in fields(Run)), "error_public")
 
 #: what ``job_from`` reads, of a query_job under the alias j
@@ -65,6 +69,13 @@ def job_from(row: _Row) -> Job:
         created_at=row["j_created_at"],
         updated_at=row["j_updated_at"],
     )
+
+
+def spec_values(spec: JobSpec) -> dict[str, Any]:
+    """Return the columns of query_job that a spec fills."""
+    # an enumeration goes as its text, which it is
+    values = spec.described()
+    return {name: Jsonb(value) if name in _DESCRIBED else value for name, value in values.items()}
 
 
 def source_from(row: _Row, prefix: str = "s_") -> DataSource:
@@ -111,7 +122,14 @@ def run_from(row: _Row) -> Run:
         attempt=row["attempt"],
         trigger=Trigger(row["trigger"]),
         truncated=row["truncated"],
+        params=row["params"] or None,
+        param_values=_json(row["param_values"]),
     )
+
+
+def _json(found: Any) -> Any:
+    """Read what a view's cursor left as bytes."""
+    return json.loads(found) if isinstance(found, bytes) else found
 
 
 def account_from(row: _Row) -> Account:

@@ -35,7 +35,8 @@ doomed as (
         and r.id <= (select counted_to from run_tally_mark)
         and not exists (select from run_tally_open w where w.run_id = r.id)
         and r.id is distinct from (
-            select s.id from query_run s where s.query_id = %(query_id)s and s.status = 'success'
+            select s.id from query_run s
+            where s.query_id = %(query_id)s and s.params = r.params and s.status = 'success'
             order by s.scheduled_at desc, s.id desc limit 1)
     order by r.scheduled_at, r.id limit {BATCH}
     for update of r skip locked),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from psycopg import AsyncConnection
 from psycopg.errors import DataError, ProgramLimitExceeded, UniqueViolation
@@ -38,6 +38,8 @@ _CANCELLED = "cancelled on request"
 _LOST = "the worker was lost while it ran this, twice"
 
 _Row = dict[str, Any]
+#: a job, the name of one of its parameter sets, and what becomes of that set's instants
+_SetPlan: TypeAlias = tuple[Job, str, Plan]
 
 
 class PostgresRunQueue:
@@ -51,17 +53,19 @@ class PostgresRunQueue:
         """Plan up to ``limit`` due jobs in one transaction."""
         async with self._database.pipeline() as pipeline:
             due = pipeline.send(sql.LOCK_DUE, {"limit": limit})
-            under_way = pipeline.send(sql.ACTIVE)
+            active_now = pipeline.send(sql.ACTIVE)
             await pipeline.answers()
             active = {
-                row["query_id"]: ActiveRuns(queued=row["queued"], running=row["running"])
-                for row in under_way.rows
+                (row["query_id"], row["params"]): ActiveRuns(queued=row["queued"], running=row["running"])
+                for row in active_now.rows
             }
-            plans: list[tuple[Job, Plan]] = []
+            plans: list[_SetPlan] = []
             for row in due.rows:
                 try:
                     job = job_from(row)
-                    plans.append((job, decide(job, row["now"], active.get(job.id, ActiveRuns()))))
+                    for params in job.spec.set_names:
+                        under_way = active.get((job.id, params), ActiveRuns())
+                        plans.append((job, params, decide(job, row["now"], under_way)))
                 except Exception as error:
                     # One job that cannot be planned (its zone is gone, say) must not stop all others.
                     log.exception(
@@ -73,7 +77,7 @@ class PostgresRunQueue:
                     pipeline.send(sql.PAUSE_UNPLANNABLE, parameters)
             inserted = _send_plans(pipeline, plans)
         queued = sum(row["status"] == RunStatus.QUEUED for row in inserted.rows)
-        recorded = sum(len(p.runs) + sum(g.instants for g in p.gaps) for _, p in plans) - queued
+        recorded = sum(len(p.runs) + sum(g.instants for g in p.gaps) for _, _, p in plans) - queued
         return Planned(jobs=len(due.rows), queued=queued, recorded=recorded)
 
     async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
@@ -100,6 +104,7 @@ class PostgresRunQueue:
                 scheduled_at=row["scheduled_at"],
                 attempt=row["attempt"],
                 trigger=Trigger(row["trigger"]),
+                params=row["params"],
                 worker_id=worker_id,
             )
             for row in claimed.rows
@@ -169,14 +174,22 @@ class PostgresRunQueue:
         rows = await self._many(sql.REAP, {"lost": _LOST, "cancelled": _CANCELLED})
         return [run_from(row) for row in rows]
 
-    async def request(self, query_id: int, trigger: Trigger = Trigger.MANUAL) -> Run:
+    async def request(
+        self, query_id: int, trigger: Trigger = Trigger.MANUAL, *, params: str | None = None
+    ) -> Run:
         """Queue a run now, whatever the schedule."""
         gone = NotFound("query", query_id)
         if not is_key(query_id):
             raise gone
+        asked = {"query_id": query_id, "trigger": trigger.value, "params": params}
         with violations({"query_run_query_fkey": gone}):
             async with self._database.transaction() as connection:
-                row = await _first(connection, sql.REQUEST, {"query_id": query_id, "trigger": trigger.value})
+                row = await _first(connection, sql.REQUEST, asked)
+                if row is None and params is not None:
+                    row = await _first(connection, sql.REQUEST, {**asked, "params": None})
+                    if row is not None:
+                        # taken back with the transaction
+                        raise NotFound("parameter set", params)
                 if row is None:
                     raise gone
                 await connection.execute(HINT)
@@ -231,45 +244,49 @@ async def _first(connection: AsyncConnection[Any], statement: str, parameters: _
         return await cursor.fetchone()
 
 
-def _send_plans(pipeline: Pipeline, plans: Sequence[tuple[Job, Plan]]) -> Answer:
+def _send_plans(pipeline: Pipeline, plans: Sequence[_SetPlan]) -> Answer:
     """Send rows, gaps and the next instants; the answer will have the rows that are new."""
-    superseded = [job.id for job, plan in plans if plan.cancel_previous]
+    superseded = [(job.id, params) for job, params, plan in plans if plan.cancel_previous]
     if superseded:
-        pipeline.send(sql.CANCEL_PREVIOUS, {"ids": superseded, "why": _SUPERSEDED})
-    runs = [(job, run) for job, plan in plans for run in plan.runs]
+        ids, names = zip(*superseded, strict=True)
+        parameters = {"ids": list(ids), "params": list(names), "why": _SUPERSEDED}
+        pipeline.send(sql.CANCEL_PREVIOUS, parameters)
+    runs = [(job, params, run) for job, params, plan in plans for run in plan.runs]
     inserted = Answer()
     if runs:
         inserted = pipeline.send(
             sql.INSERT_PLANNED,
             {
-                "query_id": [job.id for job, _ in runs],
-                "scheduled_at": [run.instant for _, run in runs],
-                "job_timezone": [job.spec.timezone for job, _ in runs],
-                "status": [run.status.value for _, run in runs],
-                "data_source_id": [job.spec.data_source_id for job, _ in runs],
-                "ready_at": [run.ready_at for _, run in runs],
-                "deadline_at": [run.deadline_at for _, run in runs],
-                "exclusive": [job.spec.overlap_policy is not OverlapPolicy.ALLOW for job, _ in runs],
-                "error_code": [run.skipped and run.skipped.value for _, run in runs],
-                "error_message": [run.skipped and _WHY[run.skipped] for _, run in runs],
+                "query_id": [job.id for job, _, _ in runs],
+                "params": [params for _, params, _ in runs],
+                "scheduled_at": [run.instant for _, _, run in runs],
+                "job_timezone": [job.spec.timezone for job, _, _ in runs],
+                "status": [run.status.value for _, _, run in runs],
+                "data_source_id": [job.spec.data_source_id for job, _, _ in runs],
+                "ready_at": [run.ready_at for _, _, run in runs],
+                "deadline_at": [run.deadline_at for _, _, run in runs],
+                "exclusive": [job.spec.overlap_policy is not OverlapPolicy.ALLOW for job, _, _ in runs],
+                "error_code": [run.skipped and run.skipped.value for _, _, run in runs],
+                "error_message": [run.skipped and _WHY[run.skipped] for _, _, run in runs],
             },
         )
-    gaps = [(job, gap) for job, plan in plans for gap in plan.gaps]
+    gaps = [(job, params, gap) for job, params, plan in plans for gap in plan.gaps]
     if gaps:
         pipeline.send(
             sql.INSERT_GAPS,
             {
-                "query_id": [job.id for job, _ in gaps],
-                "from_at": [gap.from_at for _, gap in gaps],
-                "to_at": [gap.to_at for _, gap in gaps],
-                "instants": [gap.instants for _, gap in gaps],
-                "reason": [gap.reason.value for _, gap in gaps],
+                "query_id": [job.id for job, _, _ in gaps],
+                "params": [params for _, params, _ in gaps],
+                "from_at": [gap.from_at for _, _, gap in gaps],
+                "to_at": [gap.to_at for _, _, gap in gaps],
+                "instants": [gap.instants for _, _, gap in gaps],
+                "reason": [gap.reason.value for _, _, gap in gaps],
             },
         )
     if plans:
         advance = {
-            "ids": [job.id for job, _ in plans],
-            "next_run_at": [plan.next_run_at for _, plan in plans],
+            "ids": [job.id for job, _, _ in plans],
+            "next_run_at": [plan.next_run_at for _, _, plan in plans],
         }
         pipeline.send(sql.ADVANCE, advance)
     return inserted

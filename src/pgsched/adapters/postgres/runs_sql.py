@@ -39,18 +39,19 @@ from due j"""
 _DUE: Final = "nullif(current_setting('pgsched.due', true), '')::bigint[]"
 
 ACTIVE: Final = f"""
-select query_id,
+select query_id, params,
        count(*) filter (where status = 'queued') as queued,
        count(*) filter (where status = 'running') as running
 from query_run
 where query_id = any({_DUE}) and status in ('queued', 'running') and trigger = 'schedule'
-group by query_id"""
+group by query_id, params"""
 
 # Runs that are being ended by their worker are passed over: waiting for them here could deadlock.
 CANCEL_PREVIOUS: Final = """
 with old as (
     select id, status from query_run
-    where query_id = any(%(ids)s) and status in ('queued', 'running') and trigger = 'schedule'
+    where (query_id, params) in (select * from unnest(%(ids)s::bigint[], %(params)s::text[]))
+        and status in ('queued', 'running') and trigger = 'schedule'
     for no key update skip locked)
 update query_run r set
     status = case when old.status = 'queued' then 'skipped' else r.status end,
@@ -62,25 +63,26 @@ update query_run r set
 from old where r.id = old.id"""
 
 INSERT_PLANNED: Final = """
-insert into query_run (query_id, scheduled_at, job_timezone, status, trigger, data_source_id, ready_at,
-    deadline_at, exclusive, error_code, error_message, error_public, run_finished_at)
-select query_id, scheduled_at, job_timezone, status, 'schedule', data_source_id, ready_at,
+insert into query_run (query_id, params, scheduled_at, job_timezone, status, trigger, data_source_id,
+    ready_at, deadline_at, exclusive, error_code, error_message, error_public, run_finished_at)
+select query_id, params, scheduled_at, job_timezone, status, 'schedule', data_source_id, ready_at,
     deadline_at, exclusive, error_code, error_message, error_message,
     case when status = 'skipped' then clock_timestamp() end
-from unnest(%(query_id)s::bigint[], %(scheduled_at)s::timestamptz[], %(job_timezone)s::text[],
+from unnest(%(query_id)s::bigint[], %(params)s::text[], %(scheduled_at)s::timestamptz[],
+        %(job_timezone)s::text[],
         %(status)s::text[], %(data_source_id)s::bigint[], %(ready_at)s::timestamptz[],
         %(deadline_at)s::timestamptz[], %(exclusive)s::boolean[], %(error_code)s::text[],
         %(error_message)s::text[])
-    as planned (query_id, scheduled_at, job_timezone, status, data_source_id, ready_at, deadline_at,
+    as planned (query_id, params, scheduled_at, job_timezone, status, data_source_id, ready_at, deadline_at,
         exclusive, error_code, error_message)
-on conflict (query_id, scheduled_at) where trigger = 'schedule' do nothing
+on conflict (query_id, scheduled_at, params) where trigger = 'schedule' do nothing
 returning status"""
 
 INSERT_GAPS: Final = """
-insert into query_gap (query_id, from_at, to_at, instants, reason)
-select * from unnest(%(query_id)s::bigint[], %(from_at)s::timestamptz[], %(to_at)s::timestamptz[],
-    %(instants)s::bigint[], %(reason)s::text[])
-on conflict (query_id, from_at) do nothing"""
+insert into query_gap (query_id, params, from_at, to_at, instants, reason)
+select * from unnest(%(query_id)s::bigint[], %(params)s::text[], %(from_at)s::timestamptz[],
+    %(to_at)s::timestamptz[], %(instants)s::bigint[], %(reason)s::text[])
+on conflict (query_id, params, from_at) do nothing"""
 
 ADVANCE: Final = """
 update query_job j set next_run_at = planned.next_run_at
@@ -152,7 +154,7 @@ ready as (
         where w.status = 'queued' and w.data_source_id = source.id and w.ready_at <= {NOW}
           and (select count(*) from (
                 select from query_run o
-                where o.query_id = w.query_id
+                where o.query_id = w.query_id and o.params = w.params
                   and (o.status = 'running'
                     or (o.status = 'queued' and o.ready_at <= {NOW}
                         and (o.ready_at, o.id) < (w.ready_at, w.id)))
@@ -167,7 +169,8 @@ update query_run r set status = 'running', attempt = r.attempt + 1, token = next
     error_code = null, error_message = null, error_public = null, error_sqlstate = null
 from picked, query_job j, data_source s
 where r.id = picked.id and j.id = r.query_id and s.id = j.data_source_id
-returning r.id as run_id, r.token, r.scheduled_at, r.attempt, r.trigger, {JOB_COLUMNS}, {SOURCE_COLUMNS}"""
+returning r.id as run_id, r.token, r.scheduled_at, r.attempt, r.trigger, r.params, {JOB_COLUMNS},
+    {SOURCE_COLUMNS}"""
 
 RENEW: Final = f"""
 update query_run r set lease_until = clock_timestamp() + make_interval(secs => {LEASE_S})
@@ -189,7 +192,7 @@ IS_HELD: Final = f"select from query_run where {HELD}"
 SUCCEED: Final = f"""
 with r as (
     update query_run set status = 'success', rows_returned = %(rows)s::bigint, truncated = %(truncated)s,
-        {ENDED}
+        param_values = %(param_values)s::jsonb, {ENDED}
     where {HELD}
     returning *),
 blob as (
@@ -309,11 +312,14 @@ select {RUN_COLUMNS} from r"""
 
 REQUEST: Final = f"""
 with r as (
-    insert into query_run (query_id, scheduled_at, job_timezone, status, trigger, data_source_id, ready_at,
-        exclusive)
-    select j.id, t.now, j.timezone, 'queued', %(trigger)s, j.data_source_id, t.now,
+    insert into query_run (query_id, params, scheduled_at, job_timezone, status, trigger, data_source_id,
+        ready_at, exclusive)
+    select j.id, chosen.name, t.now, j.timezone, 'queued', %(trigger)s, j.data_source_id, t.now,
         j.overlap_policy <> 'allow'
-    from query_job j, (select clock_timestamp() as now) t where j.id = %(query_id)s
+    from query_job j, (select clock_timestamp() as now) t, lateral (
+        select coalesce(%(params)s::text, j.param_sets #>> '{{0,name}}', '') as name) chosen
+    where j.id = %(query_id)s and (%(params)s::text is null or exists (
+        select from jsonb_array_elements(j.param_sets) one where one ->> 'name' = chosen.name))
     returning *)
 select {RUN_COLUMNS} from r"""
 

@@ -82,6 +82,8 @@ query_job = Table(
     _column("keep_runs", Integer(), null=True),
     _column("keep_days", Integer(), null=True),
     _column("fresh_for", Text(), null=True),
+    _column("parameters", JSONB()),
+    _column("param_sets", JSONB()),
     _column("anchor_at", _AT),
     _column("next_run_at", _AT, null=True),
     _column("consecutive_failures", Integer()),

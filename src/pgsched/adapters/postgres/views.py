@@ -20,6 +20,9 @@ from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Run, RunStatus
 _INT64: Final = 2**63
 
 # by code points, whatever the collation of the database
+# the second half tells the planner that the index of sets serves
+_PARAMS_ARE: Final = "{0}.params = %(params)s and {0}.params <> ''"
+
 _BY_NAME: Final = 'order by j.name collate "C"'
 
 _PAGE: Final = f"select * from query_job j where {MAY_SEE} {_BY_NAME} limit %(limit)s offset %(offset)s"
@@ -88,18 +91,21 @@ class PostgresRunView(Reader):
         *,
         status: RunStatus | None = RunStatus.SUCCESS,
         whole: bool = True,
+        params: str | None = None,
     ) -> StoredRun:
         """Return the highest run of that status."""
         if not is_key(query):
             raise NotFound("query", query)
         wanted = "" if status is None else f"and {_status_is('l', status)}"
+        if params is not None:
+            wanted += f" and {_PARAMS_ARE.format('l')}"
         statement = f"""
             select {RUN_COLUMNS}, j.visibility, {HELD}, {_blob(FREELY if whole else "false")}
             from query_job j cross join lateral (
                 select * from query_run l where l.query_id = j.id {wanted}
                 order by l.scheduled_at desc, l.id desc limit 1) r {_WITH_BLOB}
             where {_job_is(query)} and {MAY_SEE}"""
-        rows = await self.ask(statement, {"key": query, **audience_parameters(audience)})
+        rows = await self.ask(statement, {"key": query, "params": params, **audience_parameters(audience)})
         if not rows:
             what = "run" if status is None else f"{status} run"
             raise NotFound(f"{what} of query", query)
@@ -124,6 +130,9 @@ class PostgresRunView(Reader):
             conditions.append("r.scheduled_at < %(end)s")
         if wanted.status is not None:
             conditions.append(_status_is("r", wanted.status))
+        if wanted.params is not None:
+            parameters["params"] = wanted.params
+            conditions.append(_PARAMS_ARE.format("r"))
         filters = " and ".join(conditions)
         places = {"before": wanted.before, "after": wanted.after}
         for name, run_id in places.items():

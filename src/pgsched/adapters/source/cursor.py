@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from operator import itemgetter
 
 from psycopg.adapt import AdaptersMap, Transformer
@@ -30,7 +30,8 @@ from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
 from pgsched.adapters.source.session import MOST_WAITED_BYTES, Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
 from pgsched.domain.errors import LimitExceeded, QueryFailed, SourceFault
-from pgsched.domain.results import NARROW_BYTES, ColumnType, OnLimit, is_unbounded, unique_names
+from pgsched.domain.parameters import SCHEDULED_AT, SCHEDULED_AT_TYPE
+from pgsched.domain.results import NARROW_BYTES, ColumnType, OnLimit, is_unbounded, oid_of, unique_names
 
 #: milliseconds the source gets beyond the timeout to end the statement itself
 GRACE_MS = 1000
@@ -46,8 +47,8 @@ _PREFIX = "DECLARE pgsched NO SCROLL CURSOR WITHOUT HOLD FOR "
 _CURSOR = b"pgsched"
 #: FETCH counts in 32 bits
 _MOST_FETCHED = 2**31 - 1
-#: place of the DECLARE among the commands of the first round trip
-_DECLARE = 2
+_FETCH_VALUES = Command(sql=b"FETCH 2 FROM pgsched_values")
+_CLOSE_VALUES = Command(sql=b"CLOSE pgsched_values")
 #: the loader of every type, by the OID that stands for all that are not known
 _ANY = 0
 _BYTES = AdaptersMap()
@@ -67,6 +68,7 @@ class RowStream:
         self._session = session
         self._statement = statement
         self._encoder = RowEncoder([], [])
+        self._arguments = [argument.text for argument in statement.arguments]
         #: hands values out as they came: text forms are taken for the bytes of a binary format
         self._loader = Transformer(_BYTES)
         self._wide: list[int] = []
@@ -88,29 +90,81 @@ class RowStream:
         self._sent_at = asyncio.get_running_loop().time()
         # asking the catalog about a type takes a round trip between DECLARE and FETCH
         at_once = session.knows_columns_of(statement.sql)
+        before = 0
         try:
             async with self._deadline():
                 session.send(BEGIN)
                 session.send(pins_for(statement))
-                # the line break ends a comment that the user's text may end with
-                session.send(Command(sql=f"{_PREFIX}{statement.sql}\n".encode()))
+                arguments = self._arguments
+                if any(argument.sql is not None for argument in statement.arguments):
+                    arguments = await self._evaluate()
+                else:
+                    before = 2
+                session.send(
+                    Command(
+                        # the line break ends a comment that the user's text may end with
+                        sql=f"{_PREFIX}{statement.sql}\n".encode(),
+                        params=[None if text is None else text.encode() for text in arguments],
+                        types=[argument.oid for argument in statement.arguments],
+                    )
+                )
                 session.send_describe(_CURSOR)
                 if at_once:
                     await self._send_fetch()
-                    description = (await session.results(4, then_sync=False))[-1]
+                    description = (await session.results(before + 2, then_sync=False))[-1]
                     self._learn(description, known_types(session, _keys(description)))
                 else:
                     await session.sync()
-                    description = (await session.results(4))[-1]
+                    description = (await session.results(before + 2))[-1]
                     self._learn(description, await column_types(session, _keys(description)))
                     await self._send_fetch()
                 session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
         except TimeoutError:
             raise deadline_passed(statement.timeout_ms) from None
         except CommandFailed as failed:
-            prefix = len(_PREFIX) if failed.index == _DECLARE else _NOT_THEIRS
+            prefix = len(_PREFIX) if failed.index == before else _NOT_THEIRS
             raise self._fault(failed.result, prefix) from None
         session.learnt_columns_of(statement.sql)
+
+    @property
+    def arguments(self) -> Mapping[str, str | None]:
+        """What the arguments were, by name; ``scheduled_at`` is the run's own."""
+        given = zip(self._statement.arguments, self._arguments, strict=True)
+        return {argument.name: text for argument, text in given if argument.name != SCHEDULED_AT}
+
+    async def _evaluate(self) -> list[str | None]:
+        """Let the source evaluate the arguments that are expressions, through a cursor as well."""
+        session, statement = self._session, self._statement
+        asked = [argument for argument in statement.arguments if argument.sql is not None]
+        columns = ", ".join(f"(\n{argument.sql}\n)::{argument.type}::pg_catalog.text" for argument in asked)
+        at = statement.scheduled_at
+        declare = Command(
+            sql=f"DECLARE pgsched_values NO SCROLL CURSOR WITHOUT HOLD FOR SELECT {columns}".encode(),
+            params=[None if at is None else at.encode()],
+            types=[oid_of(SCHEDULED_AT_TYPE)],
+        )
+        for command in (declare, _FETCH_VALUES, _CLOSE_VALUES):
+            session.send(command)
+        await session.sync()
+        try:
+            values = (await session.results(5))[3]
+        except CommandFailed as failed:
+            fault = self._fault(failed.result, _NOT_THEIRS)
+            if isinstance(fault, QueryFailed):
+                fault.detail = f"a parameter's expression failed: {fault.detail}"
+            raise fault from None
+        if values.ntuples != 1 or values.nfields != len(asked):
+            raise QueryFailed(
+                "a parameter's expression gave more than one value", sqlstate="42601", position=None
+            )
+        found = iter(values.get_value(0, place) for place in range(len(asked)))
+        self._arguments = [
+            argument.text
+            if argument.sql is None
+            else (None if (value := next(found)) is None else value.decode())
+            for argument in statement.arguments
+        ]
+        return self._arguments
 
     async def _send_fetch(self) -> None:
         """Ask for the rows, and for the cleanup behind them."""

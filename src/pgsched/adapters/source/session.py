@@ -41,6 +41,8 @@ class Command:
     sql: bytes
     #: values of $1, $2 …
     params: Sequence[bytes | None] = ()
+    #: OIDs of their types; the source takes them from the context where there are none
+    types: Sequence[int] = ()
 
 
 class CommandFailed(Exception):
@@ -125,7 +127,9 @@ class Session:
         """Queue a command; its result is due after those queued before."""
         self.is_clean = False
         try:
-            self.pgconn.send_query_params(command.sql, command.params or None)
+            self.pgconn.send_query_params(
+                command.sql, command.params or None, param_types=command.types or None
+            )
         except psycopg.Error as error:
             raise lost(str(error)) from None
 

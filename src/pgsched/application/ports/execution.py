@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -38,11 +38,31 @@ class SourceAddress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Argument:
+    """What a ``$n`` of a statement is bound to, at the source; NULL when neither value is there."""
+
+    #: the parameter's name
+    name: str
+    #: its type as Postgres prints it
+    type: str
+    #: OID of the type
+    oid: int
+    #: a literal of the type
+    text: str | None = None
+    #: an expression the source evaluates first, that the guard allowed; ``$1`` in it is ``scheduled_at``
+    sql: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
     """What to run and within which bounds."""
 
     #: one statement that the guard allowed
     sql: str
+    #: what ``$1``, ``$2`` … in it are
+    arguments: tuple[Argument, ...] = ()
+    #: the instant the run stands for, ISO 8601, for expressions
+    scheduled_at: str | None = None
     #: the session's TimeZone, so that current_date means what the schedule means
     timezone: str
     #: milliseconds, at the source and for the client's own deadline
@@ -78,6 +98,11 @@ class ResultStream(Protocol):
     bytes: int
     #: whether a limit cut the result
     truncated: bool
+
+    @property
+    def arguments(self) -> Mapping[str, str | None]:
+        """What the arguments were, by name, in Postgres's text form; the run's own instant left out."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[RowBatch]:
         """Hand out the batches in order, once."""

@@ -45,6 +45,8 @@ class Claim:
     attempt: int
     #: who asked
     trigger: Trigger
+    #: the query's parameter set; empty for a query without sets
+    params: str = ""
     #: who took it
     worker_id: int
 
@@ -153,11 +155,15 @@ class RunQueue(Protocol):
         """
         ...
 
-    async def request(self, query_id: int, trigger: Trigger = Trigger.MANUAL) -> Run:
+    async def request(
+        self, query_id: int, trigger: Trigger = Trigger.MANUAL, *, params: str | None = None
+    ) -> Run:
         """Queue a run now, whatever the schedule; disabled queries too. Workers are told by a hint.
 
+        ``params`` names a parameter set of the query; without it the first is taken.
+
         Raises:
-            NotFound: there is no such query.
+            NotFound: there is no such query, or no such set.
         """
         ...
 

@@ -75,6 +75,8 @@ class RunFilter:
     end: datetime | None = None
     #: of this status only
     status: RunStatus | None = None
+    #: with this parameter set only
+    params: str | None = None
     #: older than this run, in the order (scheduled_at, id)
     before: int | None = None
     #: newer than this run; the page nearest to it
@@ -129,8 +131,12 @@ class RunView(Protocol):
         *,
         status: RunStatus | None = RunStatus.SUCCESS,
         whole: bool = True,
+        params: str | None = None,
     ) -> StoredRun:
-        """Return the highest run of that status (None: any) in the order (scheduled_at, id)."""
+        """Return the highest run of that status (None: any) in the order (scheduled_at, id).
+
+        ``params`` names a parameter set, None for runs with any.
+        """
         ...
 
     async def page(

@@ -10,6 +10,7 @@ import click
 from pgsched.entrypoints.cli import ledger, query_changes
 from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option
+from pgsched.entrypoints.cli.parameters import parameter_options
 from pgsched.entrypoints.cli.query_options import fields_given, policy_options
 from pgsched.entrypoints.shapes import job_shape
 
@@ -65,6 +66,7 @@ group.add_command(ledger.ledger)
 @click.option("--timezone", default="UTC", show_default=True, help="IANA name of the zone.")
 @click.option("--start-at", help="First instant of an interval, ISO 8601 with an offset [default: now].")
 @click.option("--enabled/--disabled", default=True, show_default=True)
+@parameter_options
 @policy_options(with_defaults=True)
 @json_option
 def add(as_json: bool, **options: Any) -> None:
@@ -116,8 +118,9 @@ def show(name_or_id: str, as_json: bool) -> None:
 @click.argument("name_or_id")
 @click.option("--wait", is_flag=True, help="Wait until the run is over; exit 1 unless it succeeded.")
 @click.option("--timeout", "timeout_s", type=float, help="Most seconds to wait.")
+@click.option("--params", metavar="NAME", help="Parameter set to run with [default: the first].")
 @json_option
-def run(name_or_id: str, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+def run(name_or_id: str, wait: bool, timeout_s: float | None, params: str | None, as_json: bool) -> int:
     """Queue a run now, of a disabled query too, and print it."""
     from pgsched.domain.audience import EVERYTHING
     from pgsched.domain.runs import RunStatus
@@ -126,7 +129,7 @@ def run(name_or_id: str, wait: bool, timeout_s: float | None, as_json: bool) -> 
     async def operation(container: Container) -> Run:
         import asyncio
 
-        queued = await container.request_run()(key_of(name_or_id), operator())
+        queued = await container.request_run()(key_of(name_or_id), operator(), params=params)
         if not wait:
             return queued
         give_up = None if timeout_s is None else time.monotonic() + timeout_s

@@ -10,6 +10,7 @@ import click
 from pgsched.entrypoints.cli.confirmation import confirm_by_name
 from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option, table
+from pgsched.entrypoints.cli.parameters import parameter_options
 from pgsched.entrypoints.cli.query_options import fields_given, policy_options
 from pgsched.entrypoints.shapes import job_shape
 
@@ -33,6 +34,7 @@ _COLUMNS = ("id", "name", "title", "data_source", "schedule_type", "schedule_exp
 @click.option("--timezone", help="IANA name of the zone.")
 @click.option("--start-at", help="First instant, ISO 8601 with an offset.")
 @click.option("--enabled/--disabled", default=None, help="Enabling ends a pause too.")
+@parameter_options
 @policy_options(with_defaults=False)
 @click.option("--reset", multiple=True, metavar="FIELD", help="Back to its default; repeatable.")
 @json_option

@@ -11,6 +11,7 @@ import click
 
 from pgsched.entrypoints.cli.instants import instant_of
 from pgsched.entrypoints.cli.opened import key_of
+from pgsched.entrypoints.cli.parameters import declarations, sets
 
 #: every policy, in the order of semantics: option, type, what it means, its default
 _POLICIES: tuple[tuple[str, Any, str, str], ...] = (
@@ -58,6 +59,11 @@ def fields_given(options: Mapping[str, Any]) -> dict[str, object]:
     if "data_source" in given and isinstance(key := key_of(given["data_source"]), int):
         del given["data_source"]
         given["data_source_id"] = key
+    for name, read in (("parameters", declarations), ("param_sets", sets)):
+        if not given.get(name):
+            given.pop(name, None)
+        else:
+            given[name] = read(given[name])
     if "start_at" in given:
         given["start_at"] = instant_of(given["start_at"], "--start-at")
     return given

@@ -40,12 +40,19 @@ group.add_command(export)
 @group.command("list")
 @click.argument("query")
 @click.option("--status", type=click.Choice(_STATUSES), help="Of this status only.")
+@click.option("--params", metavar="NAME", help="With this parameter set only.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
 @click.option("--before", type=click.IntRange(1), help="Only runs older than this one.")
 @click.option("--after", type=click.IntRange(1), help="Only runs newer than this one.")
 @json_option
 def list_runs(
-    query: str, status: str | None, limit: int, before: int | None, after: int | None, as_json: bool
+    query: str,
+    status: str | None,
+    params: str | None,
+    limit: int,
+    before: int | None,
+    after: int | None,
+    as_json: bool,
 ) -> None:
     """List the runs of a query (NAME or id), newest first."""
     from pgsched.application.ports.views import RunFilter
@@ -53,7 +60,11 @@ def list_runs(
     from pgsched.domain.runs import RunStatus
 
     wanted = RunFilter(
-        status=None if status is None else RunStatus(status), limit=limit, before=before, after=after
+        status=None if status is None else RunStatus(status),
+        params=params,
+        limit=limit,
+        before=before,
+        after=after,
     )
 
     async def operation(container: Container) -> RunPage:

@@ -78,6 +78,7 @@ _QUERY = {
     "before": (_ID, "A run's id: the page of runs just older than it."),
     "after": (_ID, "A run's id: the page of runs just newer than it."),
     "status": (Schema(type=OpenAPIType.STRING, enum=_STATUSES), "Only runs of this status."),
+    "params": (_TEXT, "Only runs with the parameter set of this name."),
     "include": (
         Schema(type=OpenAPIType.STRING, enum=["result"]),
         "With result each run has its result too.",

@@ -147,6 +147,13 @@ class Faults:
             self.add("status", f"must be any or one of {known}, not {shown(text) or 'empty'}")
             return default
 
+    def params(self, text: str | None) -> str | None:
+        """Read ``params``: the name of a parameter set."""
+        if text is None or NAME.fullmatch(text):
+            return text
+        self.add("params", f"must be the name of a parameter set, not {shown(text) or 'empty'}")
+        return None
+
     def rows(self, text: str | None) -> tuple[int, int | None]:
         """Read ``rows``: ``offset,limit``."""
         if text is None:

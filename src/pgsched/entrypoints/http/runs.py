@@ -36,7 +36,9 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
         operation_id="listRuns",
         summary="List runs of a query, newest first",
         tags=_TAGS,
-        operation_class=operation("start", "end", "before", "after", "status", "limit", "include", "bigint"),
+        operation_class=operation(
+            "start", "end", "before", "after", "status", "params", "limit", "include", "bigint"
+        ),
         responses=answers(wire.RunList, "A page of runs.", 404, 503),
     )
     async def list_runs(request: _Request, qid: Qid) -> ASGIResponse:
@@ -46,6 +48,7 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
                 start=faults.instant("start", asked.get("start")),
                 end=faults.instant("end", asked.get("end")),
                 status=faults.status(asked.get("status"), default=None),
+                params=faults.params(asked.get("params")),
                 before=faults.run_id("before", asked.get("before")),
                 after=faults.run_id("after", asked.get("after")),
                 limit=faults.limit(asked.get("limit")),
@@ -62,15 +65,16 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
         operation_id="getLatestRun",
         summary="Show the latest run with its result: the latest success, or of another status",
         tags=_TAGS,
-        operation_class=operation("status", *_SHAPE, tagged=True),
+        operation_class=operation("status", "params", *_SHAPE, tagged=True),
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def latest(request: _Request, qid: Qid) -> ASGIResponse:
         shape = shape_of(request)
         with Faults() as faults:
             status = faults.status(request.query_params.get("status"), default=RunStatus.SUCCESS)
+            params = faults.params(request.query_params.get("params"))
         audience, whole = caller_of(request).audience, wants_whole(request, shape)
-        found = await view.latest(audience, query_key(qid), status=status, whole=whole)
+        found = await view.latest(audience, query_key(qid), status=status, params=params, whole=whole)
         return await told(request, view, found, shape)
 
     @get(

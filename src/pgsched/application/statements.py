@@ -1,0 +1,148 @@
+"""From a query to the statement a source runs: parameters found, their values taken, all of it judged."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import datetime
+
+from pgsched.application.ports.execution import Argument, Statement
+from pgsched.domain.errors import InvalidInput, SqlNotAllowed
+from pgsched.domain.jobs import JobSpec
+from pgsched.domain.parameters import SCHEDULED_AT, SCHEDULED_AT_TYPE, Parameter, Value
+from pgsched.domain.results import oid_of
+from pgsched.domain.sources import DataSource
+from pgsched.domain.sql_guard import Verdict, excerpt
+from pgsched.domain.sql_parameters import Rewritten, rewrite
+
+#: judges one text
+Check = Callable[[str], Awaitable[Verdict]]
+
+_BEFORE = "SELECT (\n"
+
+
+async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> None:
+    """Ask the guard about a query's statement and about the expressions of its parameters.
+
+    ``params`` names the set whose expressions count; without it all of them do. Positions are those of the
+    user's own text.
+
+    Raises:
+        SqlNotAllowed: one is refused; says which, what and where.
+        InvalidInput: the statement cannot take its parameters.
+    """
+    rewritten = rewrite_statement(spec)
+    verdict = await check(rewritten.sql)
+    if not verdict.allowed:
+        raise SqlNotAllowed(
+            _as_written(verdict, rewritten.sql, spec.sql_text),
+            reason=str(verdict.code),
+            position=verdict.position,
+        )
+    for where, parameter, expression in _expressions(spec, params):
+        asked = f"{_BEFORE}{_rewrite_expression(expression, where)}\n)::{parameter.type}"
+        verdict = await check(asked)
+        if not verdict.allowed:
+            place = None if verdict.position is None else verdict.position - len(_BEFORE)
+            raise SqlNotAllowed(
+                f"in {where}: {verdict.detail}", reason=str(verdict.code), position=place, field=where
+            )
+
+
+def statement_of(
+    spec: JobSpec,
+    source: DataSource,
+    *,
+    params: str,
+    scheduled_at: datetime,
+    application_name: str,
+) -> Statement:
+    """Return what a source is to run for one instant with one parameter set, empty for the defaults.
+
+    Raises:
+        InvalidInput: the query has no such set, or the statement cannot take its parameters.
+    """
+    rewritten = rewrite_statement(spec)
+    values = values_of(spec, params)
+    at = scheduled_at.isoformat()
+    known = {parameter.name: parameter for parameter in spec.parameters}
+    return Statement(
+        sql=rewritten.sql,
+        arguments=tuple(
+            _scheduled_at(at) if name == SCHEDULED_AT else _argument(known[name], values[name])
+            for name in rewritten.names
+        ),
+        scheduled_at=at,
+        timezone=spec.timezone,
+        timeout_ms=spec.timeout_ms,
+        max_rows=spec.max_rows,
+        max_bytes=spec.max_bytes,
+        on_limit=spec.on_limit,
+        application_name=application_name,
+        allow_metadata=source.allow_metadata,
+    )
+
+
+def rewrite_statement(spec: JobSpec) -> Rewritten:
+    """Put ``$n`` in place of the query's parameters."""
+    return rewrite(spec.sql_text, {SCHEDULED_AT, *(parameter.name for parameter in spec.parameters)})
+
+
+def values_of(spec: JobSpec, params: str) -> dict[str, Value]:
+    """Return the value of every parameter in a set, empty for the defaults.
+
+    Raises:
+        InvalidInput: there is no such set, or a parameter has no value in it.
+    """
+    given = {one.name: one.values for one in spec.param_sets}
+    if params and params not in given:
+        raise InvalidInput(f"the query has no parameter set {params} (any more)")
+    values = {each.name: each.default for each in spec.parameters}
+    values |= given.get(params, {})
+    for name, value in values.items():
+        if value is None:
+            raise InvalidInput(f"the parameter {name} has no default; name a parameter set")
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _expressions(spec: JobSpec, params: str | None) -> Iterator[tuple[str, Parameter, str]]:
+    """Yield where an expression stands, whose it is, and what it is."""
+    declared = {parameter.name: parameter for parameter in spec.parameters}
+    found: Iterable[tuple[str, str, Value | None]]
+    if params is None:
+        found = [("default of " + each.name, each.name, each.default) for each in spec.parameters]
+        found += [
+            (f"{name} of set {one.name}", name, value)
+            for one in spec.param_sets
+            for name, value in one.values.items()
+        ]
+    else:
+        found = [(name, name, value) for name, value in values_of(spec, params).items()]
+    for where, name, value in found:
+        if value is not None and value.sql is not None:
+            yield f"parameters ({where})", declared[name], value.sql
+
+
+def _rewrite_expression(expression: str, where: str) -> str:
+    return rewrite(expression, {SCHEDULED_AT}, field=where).sql
+
+
+def _argument(parameter: Parameter, value: Value) -> Argument:
+    return Argument(
+        name=parameter.name,
+        type=parameter.type,
+        oid=parameter.oid,
+        text=value.text,
+        sql=None if value.sql is None else _rewrite_expression(value.sql, parameter.name),
+    )
+
+
+def _scheduled_at(at: str) -> Argument:
+    return Argument(name=SCHEDULED_AT, type=SCHEDULED_AT_TYPE, oid=oid_of(SCHEDULED_AT_TYPE), text=at)
+
+
+def _as_written(verdict: Verdict, rewritten: str, written: str) -> str:
+    """Show the user's own text where the guard showed the one with places."""
+    if verdict.position is None:
+        return verdict.detail
+    shown, own = excerpt(rewritten, verdict.position), excerpt(written, verdict.position)
+    return verdict.detail.replace(shown, own) if shown else verdict.detail
