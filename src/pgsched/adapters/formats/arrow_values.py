@@ -7,12 +7,12 @@ schema; nothing becomes null or rounded. That takes a look at the rows beforehan
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Protocol
-from uuid import UUID
 
 import msgspec
 import pyarrow as pa
@@ -70,6 +70,7 @@ class Text:
 
     def __init__(self, *, raw: bool = False) -> None:
         self._raw = raw
+        self._decoder = msgspec.json.Decoder(list[str | None])
 
     def fits(self, cells: list[bytes]) -> bool:  # noqa: ARG002 (the protocol's)
         """Anything is text."""
@@ -77,6 +78,9 @@ class Text:
 
     def array(self, cells: list[bytes]) -> Any:
         """Return the array."""
+        if not self._raw:
+            with contextlib.suppress(msgspec.ValidationError):
+                return pa.array(self._decoder.decode(b"[%b]" % b",".join(cells)), type=self.type)
         return pa.array([self._text(cell) for cell in cells], type=self.type)
 
     def _text(self, cell: bytes) -> str | None:
@@ -201,7 +205,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _uuid(text: str) -> bytes:
-    return UUID(text).bytes
+    return bytes.fromhex(text.replace("-", ""))
 
 
 _UTC = pa.timestamp("us", tz="UTC")

@@ -15,6 +15,9 @@ _QUOTED = re.compile(rb'[",\r\n]')
 _FORMULA = b"=+-@\t\r\n"
 #: what ends the input of psql's COPY when it stands alone on a line
 _END = b"\\."
+_QUOTE = ord('"')
+#: JSON strings that begin as formulas do; control characters have a backslash
+_RISKY = frozenset({b'"=', b'"+', b'"-', b'"@'})
 _text = msgspec.json.Decoder(str)
 
 
@@ -38,7 +41,7 @@ class CsvWriter:
     def rows(self, array: bytes) -> bytes:
         """Write some rows, given as a JSON array of objects."""
         columns = [
-            [self._cell(cell, column.type) for cell in cells]
+            self._column(cells, column.type)
             for column, cells in zip(self._columns, self._reader.columns(array), strict=True)
         ]
         if not columns:
@@ -53,6 +56,16 @@ class CsvWriter:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _column(self, cells: list[bytes], type_: str) -> list[bytes]:
+        joined = b"".join(cells)
+        risky = self._safe and any(cell[:2] in _RISKY for cell in cells)
+        if risky or type_ == "any" or b"\\" in joined or b"," in joined:
+            return [self._cell(cell, type_) for cell in cells]
+        # Nothing has to be quoted but empty texts: without a backslash, JSON's quotes only stand around.
+        return [
+            b"" if cell == b"null" else (cell[1:-1] or b'""') if cell[0] == _QUOTE else cell for cell in cells
+        ]
 
     def _cell(self, cell: bytes, type_: str) -> bytes:
         if cell == b"null":
