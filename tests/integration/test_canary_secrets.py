@@ -111,6 +111,8 @@ def test_no_secret_leaves_by_log_metric_output_or_error(place, database, source_
     everything = "\n".join([*said, place.everything_said()])
     found = {what for what, secret in hidden.items() if secret.strip() in everything}
     assert not found
+    # who asked is told by id
+    assert 'user_id="1"' in place.log("api")
     # the raw bytes of a key are no better than their base64
     assert pepper.hex() not in everything
     assert base64.b64decode(private).hex() not in everything

@@ -62,6 +62,8 @@ class Instant(NamedTuple):
     client: str | None
     #: template of the path, for metrics
     route: str
+    #: the account that asked, for the log; None for nobody known
+    user_id: int | None
 
 
 #: where a request's scope says that it is a HEAD: handlers are asked as for GET
@@ -131,6 +133,7 @@ class Edge:
             self._carried_to(headers.get(b"origin")),
             peer.address,
             question.route,
+            None if caller.account is None else caller.account.id,
         )
 
     def _plain_peer(self, headers: Mapping[bytes, bytes], address: str | None, scheme: str) -> Peer | None:
@@ -224,6 +227,7 @@ class Edge:
                 seconds,
                 peer.address,
                 outgoing.request_id,
+                _user_id(inner),
             )
 
     async def _routed(
@@ -261,7 +265,7 @@ class Edge:
         seconds = time.monotonic() - started
         self._meter.answered(method, found.route, found.status, seconds)
         self._meter.looked_up("answers", hit=True)
-        self._log(method, raw_path, found.status, seconds, found.client, found.request_id)
+        self._log(method, raw_path, found.status, seconds, found.client, found.request_id, found.user_id)
 
     def _log(
         self,
@@ -271,6 +275,7 @@ class Edge:
         seconds: float,
         client: str | None,
         request_id: bytes,
+        user_id: int | None,
     ) -> None:
         if _log.isEnabledFor(logging.INFO):
             path = raw_path.partition(b"?")[0].decode("latin-1")
@@ -287,8 +292,15 @@ class Edge:
                     "duration_ms": round(seconds * 1000, 1),
                     "client": client,
                     "request_id": request_id.decode(),
+                    "user_id": user_id,
                 },
             )
+
+
+def _user_id(scope: Mapping[str, Any]) -> int | None:
+    """Return the account that asked, None when it is not known, or was not asked for."""
+    caller: Caller | None = scope.get(CALLER)
+    return None if caller is None or caller.account is None else caller.account.id
 
 
 def _refuse_foreign(caller: Caller, *, foreign: bool) -> None:
