@@ -169,3 +169,13 @@ def test_key_of_nothing_is_not_found(office: Office, key: str) -> None:
     ):
         sent = {"json": {}} if method == "PATCH" else {}
         assert (path, code(office.admin.request(method, path, **sent))) == (path, (404, "not_found"))
+
+
+def test_options_names_every_method_of_a_path(office: Office) -> None:
+    for path, taken in (
+        ("/api/admin/queries", "GET, OPTIONS, POST, HEAD"),
+        ("/api/admin/queries/x", "DELETE, GET, OPTIONS, PATCH, HEAD"),
+        ("/api/admin/queries/x/run", "OPTIONS, POST"),
+        ("/api/users", "GET, OPTIONS, POST, HEAD"),
+    ):
+        assert office.nobody.options(path).headers["allow"] == taken

@@ -17,6 +17,9 @@ from processes import backends, eventually
 def test_run_by_hand_is_queued_and_cancelled(office: Office) -> None:
     office.add_source()
     office.add_query()
+    for path in ("/api/admin/queries/sales/run", "/api/admin/runs/1/cancel"):
+        assert code(office.editor.post(path, content=b"x")) == (415, "unsupported_media_type")
+        assert code(office.editor.post(path, json={"now": 1})) == (400, "invalid_request")
     asked = office.editor.post("/api/admin/queries/sales/run")
     run = asked.json()
     assert (asked.status_code, run["status"], run["trigger"]) == (202, "queued", "manual")

@@ -52,7 +52,7 @@ class MisfirePolicy(StrEnum):
 
 
 #: field, least, most, whether None is allowed; units are in the field's name or its ``#:`` line
-_BOUNDS: tuple[tuple[str, int, int, bool], ...] = (
+BOUNDS: tuple[tuple[str, int, int, bool], ...] = (
     ("start_deadline_s", 1, 31_536_000, True),
     ("jitter_s", 0, 86_400, False),
     ("max_attempts", 1, 100, False),
@@ -135,7 +135,7 @@ class JobSpec:
             name_fault("name", self.name),
             text_fault("title", self.title, MAX_TITLE, shortest=1),
             text_fault("description", self.description, MAX_DESCRIPTION, lines=True),
-            *(self._bound_fault(*bound) for bound in _BOUNDS),
+            *(self._bound_fault(*bound) for bound in BOUNDS),
         ]
         found = [fault for fault in faults if fault is not None]
         if self.parameters != () or self.param_sets != ():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Request, post
 from litestar.response.base import ASGIResponse
+from msgspec import Meta
 
-from pgsched.application.dry_run import DEFAULT_LIMIT, DEFAULT_TIMEOUT_MS
+from pgsched.application.dry_run import DEFAULT_LIMIT, DEFAULT_TIMEOUT_MS, LONGEST_TIMEOUT_MS, MOST_ROWS
 from pgsched.domain.accounts import Right
 from pgsched.domain.errors import InvalidInput, SourceFault
 from pgsched.domain.runs import Run
@@ -35,9 +36,9 @@ class DryRunBounds(msgspec.Struct, kw_only=True):
     """How much a dry run may give and take; null is the default."""
 
     #: most rows, at most 10,000
-    limit: int | None = DEFAULT_LIMIT
+    limit: Annotated[int, Meta(ge=1, le=MOST_ROWS)] | None = DEFAULT_LIMIT
     #: milliseconds the statement may take, at most 300,000
-    timeout_ms: int | None = DEFAULT_TIMEOUT_MS
+    timeout_ms: Annotated[int, Meta(ge=1, le=LONGEST_TIMEOUT_MS)] | None = DEFAULT_TIMEOUT_MS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,10 +97,11 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         operation_id="runQuery",
         summary="Queue a run now, of a disabled query too",
         tags=_TAGS,
-        responses=answers(Run, "The queued run.", 403, 404, 503, good=202),
+        responses=answers(Run, "The queued run.", 403, 404, 413, 415, 503, good=202),
     )
     async def run_query(request: _Request, qid: Qid) -> ASGIResponse:
         caller_of(request).require(Right.EDITOR)
+        await bodies.read_nothing(request)
         return _accepted(await administration.request_run(query_key(qid), actor_of(request)))
 
     @post(
@@ -108,10 +110,11 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         operation_id="cancelRun",
         summary="Cancel a run: a waiting one at once, a running one by its worker",
         tags=_TAGS,
-        responses=answers(Run, "The run.", 403, 404, 409, 503, good=202),
+        responses=answers(Run, "The run.", 403, 404, 409, 413, 415, 503, good=202),
     )
     async def cancel_run(request: _Request, run_id: RunId) -> ASGIResponse:
         caller_of(request).require(Right.EDITOR)
+        await bodies.read_nothing(request)
         return _accepted(await administration.cancel_run(run_key(run_id), actor_of(request)))
 
     return [test_query, run_query, cancel_run]

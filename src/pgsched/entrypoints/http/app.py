@@ -23,6 +23,7 @@ from pgsched.entrypoints.http import (
     front,
     grants,
     health,
+    methods,
     metrics,
     problems,
     queries,
@@ -107,23 +108,24 @@ async def _opened(services: ApiServices) -> AsyncIterator[None]:
 def create_app(services: ApiServices) -> Litestar:
     """Build the application; nothing is opened before its lifespan begins."""
     pages = Pages(services.version)
+    handlers = [
+        *front.routes(services.query_view, services.run_view, pages),
+        *queries.routes(services.query_view),
+        *runs.routes(services.run_view),
+        *health.routes(services.health_view),
+        *metrics.routes(services.figures_view, services.meter),
+        *auth.routes(services.identity),
+        *users.routes(services.identity),
+        *tokens.routes(services.identity),
+        *audit.routes(services.identity),
+        *datasources.routes(services.administration),
+        *admin_queries.routes(services.administration),
+        *admin_runs.routes(services.administration),
+        *checks.routes(services.administration),
+        *grants.routes(services.administration),
+    ]
     app = Litestar(
-        route_handlers=[
-            *front.routes(services.query_view, services.run_view, pages),
-            *queries.routes(services.query_view),
-            *runs.routes(services.run_view),
-            *health.routes(services.health_view),
-            *metrics.routes(services.figures_view, services.meter),
-            *auth.routes(services.identity),
-            *users.routes(services.identity),
-            *tokens.routes(services.identity),
-            *audit.routes(services.identity),
-            *datasources.routes(services.administration),
-            *admin_queries.routes(services.administration),
-            *admin_runs.routes(services.administration),
-            *checks.routes(services.administration),
-            *grants.routes(services.administration),
-        ],
+        route_handlers=[*methods.routes(handlers), *handlers],
         request_max_body_size=bodies.MOST_BYTES,
         exception_handlers={Exception: problems.handler},
         openapi_config=description.configuration(services.version, pages.schema),

@@ -64,6 +64,18 @@ async def read(request: Request[Any, Any, Any], shape: type[_Shape], *, optional
     return decode(body, shape)
 
 
+class Nothing(msgspec.Struct, kw_only=True):
+    """The body of a POST that takes none: it may be missing, or an empty object."""
+
+
+async def read_nothing(request: Request[Any, Any, Any]) -> None:
+    """See that a POST that takes no body has none, or an empty object.
+
+    Raises as ``read`` does.
+    """
+    await read(request, Nothing, optional=True)
+
+
 async def read_fields(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Return the body as it is, for a use-case that judges every field itself and tells all faults at once.
 

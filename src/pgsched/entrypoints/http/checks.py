@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from litestar import Request, post
 from litestar.response.base import ASGIResponse
+from msgspec import Meta
 
 from pgsched.domain.accounts import Right
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import caller_of
 from pgsched.entrypoints.http.description import answers, operation
-from pgsched.entrypoints.next_instants import DEFAULT, answer_to
+from pgsched.entrypoints.next_instants import DEFAULT, MOST, answer_to
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -47,7 +48,7 @@ class ScheduleToShow(msgspec.Struct, kw_only=True):
     #: ISO 8601, the first instant of an interval; null for what ``after`` is
     anchor: str | None = None
     #: how many, at most 10,000
-    n: int | None = DEFAULT
+    n: Annotated[int, Meta(ge=1, le=MOST)] | None = DEFAULT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -198,10 +198,11 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         operation_id="testDataSource",
         summary="Connect to a source and look it over",
         tags=["Data sources"],
-        responses=answers(SourceFound, "What was found; ok says whether it can be used.", 403, 404, 503),
+        responses=answers(SourceFound, "What was found.", 403, 404, 413, 415, 503),
     )
     async def test_source(request: _Request, source_id: SourceKey) -> ASGIResponse:
         caller_of(request).require(Right.ADMIN)
+        await bodies.read_nothing(request)
         report = await administration.inspect_source(named_key(_NOUN, source_id))
         body = wire.encode(report_shape(report))
         return ASGIResponse(body=body, media_type=wire.JSON, headers=NO_STORE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from pgsched.domain.jobs import JobSpec
+from pgsched.domain.jobs import BOUNDS, JobSpec
+from pgsched.domain.names import MAX_DESCRIPTION, MAX_TITLE, NAME
 from pgsched.domain.sources import NewSource
 
 _PASSWORD: list[tuple[str, Any, Any]] = [
@@ -19,9 +20,25 @@ _PASSWORD: list[tuple[str, Any, Any]] = [
 ]
 
 
+_NAME = Annotated[str, Meta(pattern=f"^{NAME.pattern}$")]
+#: what fields may be, where the domain's types say less
+_BOUNDED: dict[str, Any] = {
+    "name": _NAME,
+    "title": Annotated[str, Meta(min_length=1, max_length=MAX_TITLE)],
+    "description": Annotated[str, Meta(max_length=MAX_DESCRIPTION)],
+    "port": Annotated[int, Meta(ge=1, le=65535)],
+    "max_concurrency": Annotated[int, Meta(ge=1, le=1000)],
+    **{name: Annotated[int, Meta(ge=least, le=most)] for name, least, most, _ in BOUNDS},
+}
+
+
+def _names(kind: Any) -> set[str]:
+    return {field.name for field in fields(kind)}
+
+
 def _fields_of(kind: type, *, change: bool, but: frozenset[str] = frozenset()) -> list[Any]:
     """Return the fields of a domain's dataclass as those of a body; in a change all may be absent."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind) | {name: hint for name, hint in _BOUNDED.items() if name in _names(kind)}
     described: list[Any] = []
     for field in fields(kind):
         if field.name in but:
