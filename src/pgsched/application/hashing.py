@@ -15,6 +15,9 @@ from pgsched.domain.errors import TooManyRequests
 _HASH_S = 0.05
 #: how many may wait for each that runs: more would wait for longer than people do
 _WAITING_EACH = 32
+#: seconds that one waits at most, however slow the machine is just now
+_LONGEST_WAIT_S = 5
+_BUSY = "too many passwords are being checked"
 
 
 class BoundedHashing:
@@ -31,14 +34,17 @@ class BoundedHashing:
         """Wait for a core and hold it; inside, ``hash`` and ``verify`` may be awaited one after another.
 
         Raises:
-            TooManyRequests: too many wait already.
+            TooManyRequests: too many wait already, or it took too long.
         """
         if self._waiting >= self._at_once * _WAITING_EACH:
             wait = math.ceil(self._waiting * _HASH_S / self._at_once)
-            raise TooManyRequests("too many passwords are being checked", retry_after_s=wait)
+            raise TooManyRequests(_BUSY, retry_after_s=wait)
         self._waiting += 1
         try:
-            await self._free.acquire()
+            async with asyncio.timeout(_LONGEST_WAIT_S):
+                await self._free.acquire()
+        except TimeoutError:
+            raise TooManyRequests(_BUSY, retry_after_s=_LONGEST_WAIT_S) from None
         finally:
             self._waiting -= 1
         try:
