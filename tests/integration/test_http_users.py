@@ -162,6 +162,17 @@ def test_of_many_that_saw_the_same_one_changes_it(people: People) -> None:
     assert sorted(statuses) == [200] + [412] * 5
 
 
+def test_paths_say_every_method_they_take(people: People) -> None:
+    for path, methods in {
+        "/api/users": "GET HEAD OPTIONS POST",
+        "/api/users/1": "DELETE GET HEAD OPTIONS PATCH",
+        "/api/tokens": "GET HEAD OPTIONS POST",
+        "/api/auth/login": "OPTIONS POST",
+    }.items():
+        for answer in (people.client().options(path), people.client().put(path)):
+            assert sorted(answer.headers["allow"].split(", ")) == methods.split()
+
+
 # passwords
 
 

@@ -87,3 +87,16 @@ def test_document_gives_every_operation_a_name_of_its_own_and_problems(document:
         for status, answer in operation["responses"].items():
             if int(status) >= 400:
                 assert list(answer["content"]) == ["application/problem+json"]
+
+
+def test_document_says_which_operations_take_a_login(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"].keys() == {"session", "token"}
+    assert {} in document["security"]
+    needs = {
+        operation["operationId"]
+        for item in document["paths"].values()
+        for operation in item.values()
+        if operation.get("security") == [{"session": []}]
+    }
+    assert {"logOut", "getMe", "addUser", "listAudit", "addToken"} <= needs
+    assert needs.isdisjoint({"logIn", "listQueries", "getLatestRun", "healthz"})

@@ -25,6 +25,7 @@ from litestar.openapi.spec import (
     Reference,
     RequestBody,
     Schema,
+    SecurityScheme,
 )
 from litestar.params import Parameter as Described
 
@@ -217,6 +218,21 @@ class _Page(OpenAPIRenderPlugin):
         router.routes = [route for route in router.routes if "{" not in route.path]
 
 
+_SCHEMES: dict[str, SecurityScheme | Reference] = {
+    "session": SecurityScheme(
+        type="apiKey",
+        name="sid",
+        security_scheme_in="cookie",
+        description="The cookie of a login. Writes from another site's pages are refused.",
+    ),
+    "token": SecurityScheme(
+        type="http", scheme="bearer", bearer_format="pgs_…", description="An API token: it reads results."
+    ),
+}
+#: what is public is read with nothing, the rest with either
+_READING: list[dict[str, list[str]]] = [{}, {"session": []}, {"token": []}]
+
+
 def configuration(version: str, render: Callable[[Mapping[str, Any]], bytes]) -> OpenAPIConfig:
     """Return how the document is made and where it is served."""
     return OpenAPIConfig(
@@ -224,7 +240,8 @@ def configuration(version: str, render: Callable[[Mapping[str, Any]], bytes]) ->
         version=version,
         description="Results of SQL that runs on a schedule against read-only Postgres sources.",
         path="/schema",
-        components=Components(),
+        components=Components(security_schemes=_SCHEMES),
+        security=_READING,
         render_plugins=[_Page(render), JsonRenderPlugin(path="/openapi.json", media_type=MediaType.JSON)],
     )
 
@@ -243,4 +260,9 @@ def complete(app: Litestar) -> OpenAPI:
         if name in _WHOLE and isinstance(schema, Schema) and schema.properties:
             schema.required = list(schema.properties)
     tell_formats(document)
+    for item in (document.paths or {}).values():
+        for operation in (item.get, item.post, item.put, item.patch, item.delete):
+            # what a caller can be refused for who he is takes a login; only logging in itself takes nothing
+            if operation is not None and "403" in (operation.responses or {}):
+                operation.security = [{}] if operation.operation_id == "logIn" else [{"session": []}]
     return document

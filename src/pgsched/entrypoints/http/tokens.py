@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.response.base import ASGIResponse
+from msgspec import Meta
 
 from pgsched.domain.accounts import Right
-from pgsched.domain.tokens import ApiToken
+from pgsched.domain.tokens import MOST_QUERIES, NAME_LONGEST, ApiToken
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 class MakeToken(msgspec.Struct, kw_only=True):
     """A token to be made."""
 
-    name: str
+    name: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": NAME_LONGEST})]
     #: RFC 3339, null or absent for never
-    expires_at: str | None = None
+    expires_at: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] | None = None
     #: ids or names; null or absent for all that its owner may read
-    queries: list[int | str] | None = None
+    queries: Annotated[list[int | str], Meta(extra_json_schema={"maxItems": MOST_QUERIES})] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

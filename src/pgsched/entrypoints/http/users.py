@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from pgsched.domain.accounts import Account, AccountChange, NewAccount, Right, checked_roles
+from pgsched.domain.accounts import (
+    EMAIL_LONGEST,
+    NAME_LONGEST,
+    PASSWORD_LONGEST,
+    PASSWORD_SHORTEST,
+    Account,
+    AccountChange,
+    NewAccount,
+    Right,
+    checked_roles,
+)
 from pgsched.domain.errors import Forbidden
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
@@ -25,28 +35,45 @@ if TYPE_CHECKING:
     from pgsched.entrypoints.http.identity import Identity
 
 
+# for the document alone: what is measured is bytes, which a schema cannot say
+_Email = Annotated[str, Meta(extra_json_schema={"format": "email", "maxLength": EMAIL_LONGEST})]
+_Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": NAME_LONGEST})]
+_Password = Annotated[
+    str,
+    Meta(
+        description="8 to 1024 bytes of UTF-8.",
+        extra_json_schema={
+            "format": "password",
+            "minLength": PASSWORD_SHORTEST,
+            "maxLength": PASSWORD_LONGEST,
+        },
+    ),
+]
+_Roles = Annotated[list[str], Meta(extra_json_schema={"minItems": 1, "examples": [["viewer"]]})]
+
+
 class AddUser(msgspec.Struct, kw_only=True):
     """An account to be made."""
 
-    email: str
-    name: str
-    password: str
-    roles: list[str]
+    email: _Email
+    name: _Name
+    password: _Password
+    roles: _Roles
 
 
 class ChangeUser(msgspec.Struct, kw_only=True):
     """What is to become of an account; roles and is_active are for admins to change."""
 
-    email: str | UnsetType = UNSET
-    name: str | UnsetType = UNSET
-    roles: list[str] | UnsetType = UNSET
+    email: _Email | UnsetType = UNSET
+    name: _Name | UnsetType = UNSET
+    roles: _Roles | UnsetType = UNSET
     is_active: bool | UnsetType | None = UNSET
 
 
 class NewPassword(msgspec.Struct, kw_only=True):
     """A password to be set; the current one is asked of whoever sets their own."""
 
-    new_password: str
+    new_password: _Password
     current_password: str | None = None
 
 
