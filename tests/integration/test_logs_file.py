@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -151,6 +152,25 @@ def test_log_of_a_restored_file_is_rotated_by_the_day_of_its_lines(tmp_path: Pat
     write(again, "two", NOON + timedelta(days=1))
     again.close()
     assert [line.message for line in lines_of(tmp_path / "app.log.2026-03-10")] == ["one"]
+
+
+def test_log_rotates_at_local_midnight_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        formatter = Rfc5424Formatter(
+            app_name="app", enterprise_id=32473, max_bytes=4096, redactor=Redactor(())
+        )
+        file = LogFile(folder=tmp_path, app_name="app", formatter=formatter, utc=False)
+        # 23:30 and 00:30 there
+        write(file, "one", datetime(2026, 3, 10, 3, 30, tzinfo=UTC))
+        write(file, "two", datetime(2026, 3, 10, 4, 30, tzinfo=UTC))
+        file.close()
+        assert [line.message for line in lines_of(tmp_path / "app.log.2026-03-09")] == ["one"]
+        assert [line.message for line in lines_of(file.path)] == ["two"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_log_file_moved_away_is_followed(tmp_path: Path) -> None:

@@ -133,3 +133,12 @@ def test_hostile_text_takes_no_long_time(piece: str) -> None:
     REDACTOR.text(piece * (100_000 // len(piece)))
     # quadratic in 100,000 characters would be minutes of this thread; a busy machine does not count
     assert thread_time() - started < 10
+
+
+def test_tokens_are_masked_wherever_they_stand_in_text() -> None:
+    token = "pgs_" + "a1B2" * 12 + "x"
+    for text in (f"got {token}", f"/api/x?q={token}&y=1", f'["{token}"]', f"X-Key:{token}"):
+        masked = Redactor(()).text(text)
+        assert token not in masked
+        assert "pgs_***" in masked
+    assert Redactor(()).text("the query pgs_orders_daily ran") == "the query pgs_orders_daily ran"

@@ -84,8 +84,10 @@ def _text_rules(ends: Iterable[str]) -> tuple[re.Pattern[str], tuple[re.Pattern[
         # the rest of a header's line, since it holds blanks and several secrets
         r"((?:authorization|cookie)b?[\"']?\s*[:=,]\s*b?[\"']?)[^\"'\r\n]+",
         r"(\bbearer\s+)[A-Za-z0-9._~+/=-]{6,}",
+        # a token of pgsched's own, wherever it turns up
+        r"(\bpgs_)[A-Za-z0-9]{20,}",
         # key=value, "key": "value", and SQL's PASSWORD 'value'
         rf"((?:{names})\\*[\"']?(?:\s*(?:=>|[:=])\s*|\s+(?='))){value}",
     )
-    hint = re.compile(rf"://|bearer|{names}", re.IGNORECASE)
+    hint = re.compile(rf"://|bearer|pgs_|{names}", re.IGNORECASE)
     return hint, tuple(re.compile(rule, re.IGNORECASE) for rule in rules)
