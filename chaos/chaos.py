@@ -80,7 +80,7 @@ class Chaos:
             for member in (*self.fleet.workers, *self.fleet.apis):
                 if not member.is_alive and not any(hurt.who == member.name for hurt in self.fleet.hurts):
                     # a failpoint's note may be on its way to whoever waits for it
-                    await asyncio.sleep(0.5)
+                    await asyncio.sleep(2.5)
                     if not any(hurt.who == member.name for hurt in self.fleet.hurts):
                         self.wrong_answers.append(
                             f"{member.name} ended by itself: {self.fleet.said(member)[-400:]}"
@@ -203,11 +203,17 @@ class Chaos:
         (armed / f"{name}.new").rename(armed / name)
         end = time.monotonic() + within_s
         while time.monotonic() < end:
-            for note in (armed / "hits").glob(f"{name}-*"):
-                pid = int(note.name.rpartition("-")[2])
-                for member in self.fleet.workers:
-                    if member.process.pid == pid:
-                        return member
+            for member in self.fleet.workers:
+                if self._note_of(name, member).exists():
+                    return member
             await asyncio.sleep(0.02)
-        (armed / name).unlink(missing_ok=True)
+        try:
+            (armed / name).unlink()
+        except FileNotFoundError:
+            # taken at the last moment; its note is on the way
+            await asyncio.sleep(1)
+            return next((m for m in self.fleet.workers if self._note_of(name, m).exists()), None)
         return None
+
+    def _note_of(self, name: str, member: Member) -> Path:
+        return self.place.folder / "armed" / "hits" / f"{name}-{member.process.pid}"

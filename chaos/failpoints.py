@@ -163,32 +163,30 @@ class _Stream:
 
 
 def _before_commit(owner: Any) -> None:
-    transaction = owner.transaction
+    for name in ("transaction", "pipeline"):
+        setattr(owner, name, _pausing(getattr(owner, name)))
 
+
+def _pausing(lend: Any) -> Any:
     @contextlib.asynccontextmanager
     async def call(self: Any) -> AsyncIterator[Any]:
-        async with transaction(self) as connection:
-            yield connection
+        async with lend(self) as lent:
+            yield lent
             if _DOING.get():
                 reached(f"{_DOING.get()}_uncommitted")
 
-    owner.transaction = call
+    return call
 
 
 def _with_the_connection() -> None:
     """Freeze with a connection in hand: what is sent on waking is stale, and it is sent for certain."""
     from pgsched.adapters.postgres import runs, runs_sql
+    from pgsched.adapters.postgres.pipeline import Pipeline
 
-    first = runs._first
-    names = {
-        runs_sql.SUCCEED: "succeed_borrowed",
-        runs_sql.FAIL: "fail_borrowed",
-        runs_sql.RETRY: "fail_borrowed",
-    }
+    first, send, end = runs._first, Pipeline.send, Pipeline.end
 
-    async def call(connection: Any, statement: str, parameters: Any) -> Any:
-        name = names.get(statement)
-        if name is None or not reached(name):
+    async def fail(connection: Any, statement: str, parameters: Any) -> Any:
+        if statement not in (runs_sql.FAIL, runs_sql.RETRY) or not _outslept("fail_borrowed"):
             return await first(connection, statement, parameters)
         # Sent before the loop comes round to noticing that the lease is over.
         sending = asyncio.ensure_future(first(connection, statement, parameters))
@@ -196,14 +194,43 @@ def _with_the_connection() -> None:
             row = await asyncio.shield(sending)
         except asyncio.CancelledError:
             row = await sending
-            _note_stale(row)
+            _note_stale(row is not None)
             raise
-        _note_stale(row)
+        _note_stale(row is not None)
         return row
 
-    runs._first = call
+    def succeed(self: Any, statement: str, parameters: Any = None) -> Any:
+        stale = statement == runs_sql.SUCCEED and _outslept("succeed_borrowed")
+        answer = send(self, statement, parameters)
+        if stale:
+            _stale[id(self)] = answer
+        return answer
+
+    async def over(self: Any) -> None:
+        answer = _stale.pop(id(self), None)
+        try:
+            await end(self)
+        finally:
+            if answer is not None:
+                _note_stale(self.is_over and bool(answer.rows))
+
+    runs._first = fail
+    Pipeline.send, Pipeline.end = succeed, over  # type: ignore[method-assign]
 
 
-def _note_stale(row: Any) -> None:
-    fate = "refused" if row is None else "landed"
+#: answers to what was sent after its lease, by pipeline
+_stale: dict[int, Any] = {}
+
+
+def _outslept(name: str) -> bool:
+    """Whether this process was frozen here for longer than its lease."""
+    from pgsched.domain.runs import LEASE_S
+
+    since = time.monotonic()
+    # Thawed earlier, by another fault, it writes as it may.
+    return reached(name) and time.monotonic() - since > LEASE_S
+
+
+def _note_stale(landed: bool) -> None:
+    fate = "landed" if landed else "refused"
     (_FOLDER / "stale" / f"{fate}-{os.getpid()}-{time.monotonic_ns()}").write_text("")

@@ -104,13 +104,15 @@ class Fleet:
         member.process.wait()
 
     async def stop(self, member: Member) -> bool:
-        """Ask a member to end; False when it did not in time."""
+        """Ask a member to end; False when it did not in time, and nothing else was done to it."""
         self.hurt(member.name, "stop")
+        asked = time.time()
         member.send(signal.SIGTERM)
         try:
             await asyncio.to_thread(member.process.wait, DRAIN_S)
         except subprocess.TimeoutExpired:
-            return False
+            others = [hurt for hurt in self.hurts if hurt.kind != "stop" and hurt.who in (member.name, "*")]
+            return any(hurt.until > asked for hurt in others)
         return True
 
     async def close(self) -> None:

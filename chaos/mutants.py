@@ -22,10 +22,6 @@ def _finish_by(condition: str) -> None:
 
     for statement in ("SUCCEED", "FAIL", "RETRY", "CANCELLED"):
         setattr(sql, statement, getattr(sql, statement).replace(sql.HELD, condition))
-    # the failpoint with the connection in hand knows statements by their text
-    from chaos import failpoints
-
-    failpoints._with_the_connection()
 
 
 def finish_by_id() -> None:
@@ -83,7 +79,7 @@ def local_clock() -> None:
 def blob_apart() -> None:
     """The status is committed first, the result in a transaction of its own."""
     from chaos import failpoints
-    from pgsched.adapters.postgres import runs
+    from pgsched.adapters.postgres import finishing
     from pgsched.adapters.postgres import runs_sql as sql
 
     head, tail = sql.SUCCEED.split("blob as (\n", 1)
@@ -91,17 +87,18 @@ def blob_apart() -> None:
     status_only = head + "swept" + rest
     blob_only = insert.replace(" from r", " from (select %(run_id)s::bigint as id) r")
 
-    async def end(self: Any, statement: str, hold: Any, **parameters: Any) -> Any:
-        if statement != sql.SUCCEED:
-            return await whole(self, statement, hold, **parameters)
-        run = await whole(self, status_only, hold, **parameters)
+    async def succeed(self: Any, hold: Any, success: Any) -> Any:
+        told = finishing._told(hold, success)
+        async with self._database.pipeline() as pipeline:
+            answer = pipeline.send(status_only, told)
+        if not answer.rows:
+            raise finishing.lost(hold)
         failpoints.reached("between")
-        async with self._database.connection() as connection:
-            await connection.execute(blob_only, {"run_id": hold.run_id, **parameters})
-        return run
+        async with self._database.pipeline() as pipeline:
+            pipeline.send(blob_only, told)
+        return finishing.run_from(answer.rows[0])
 
-    whole = runs.PostgresRunQueue._end
-    runs.PostgresRunQueue._end = end  # type: ignore[method-assign]
+    finishing.Finishing.succeed = succeed  # type: ignore[method-assign]
 
 
 def _planning(decide: Callable[..., Any]) -> None:

@@ -50,6 +50,8 @@ def skipped(record: Record, queries: Mapping[int, Query], found: Findings) -> No
             if not true:
                 what = f"{query.name} {change.scheduled_at} was skipped as {change.error_code}"
                 found.add("reason", f"{what} beside {others}")
+        if change.old_status == "queued" and change.status != "queued":
+            ended[change.query_id].append(change.at)
         if change.status in ACTIVE:
             active[change.query_id][change.run_id] = change.status
         elif active[change.query_id].pop(change.run_id, None):
@@ -60,7 +62,7 @@ def _is_true(
     change: Any, query: Query, others: list[str], last_end: datetime | None, newest: datetime | None
 ) -> bool:
     policy = query.policies.get("overlap_policy", "skip")
-    # one that ended while this was decided counts as it was seen
+    # one that began or ended while this was decided counts as it was seen
     just_ended = last_end is not None and change.at - last_end < timedelta(seconds=2)
     match change.error_code:
         case "overlap" if policy == "cancel_previous":

@@ -60,6 +60,11 @@ from query_run_blob b"""
 
 def read(admin_conninfo: str, source_conninfo: str, source_log: Path, salt: str) -> Record:
     """Read all of it; what is at work at the source just now has not ended."""
+    with psycopg.connect(admin_conninfo, row_factory=namedtuple_row) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.execute("set local timezone = 'UTC'")
+        record = _tables(connection, salt)
+    # After the tables: what they say has happened, the source has seen.
     found = executions(source_log)
     with psycopg.connect(source_conninfo) as source:
         at_work = source.execute(
@@ -70,23 +75,27 @@ def read(admin_conninfo: str, source_conninfo: str, source_log: Path, salt: str)
         run_id, attempt = (int(part) for part in name.removeprefix("pgsched:").split("/"))
         for execution in found.get((run_id, attempt), ()):
             execution.ended = max(execution.ended, now)
-    with psycopg.connect(admin_conninfo, autocommit=True, row_factory=namedtuple_row) as connection:
-        connection.execute("set timezone = 'UTC'")
+    record.executions = found
+    return record
 
-        def rows(statement: str, **parameters: Any) -> list[Any]:
-            return connection.execute(statement, parameters).fetchall()
 
-        return Record(
-            runs=rows("select * from query_run order by id"),
-            gaps=rows("select * from query_gap order by id"),
-            jobs={job.id: job for job in rows("select * from query_job")},
-            blobs={row.run_id: _blob(row) for row in rows(_BLOBS, salt=salt)},
-            changes=rows("select * from witness.run order by seq"),
-            blob_changes=rows("select * from witness.blob order by seq"),
-            job_changes=rows("select * from witness.job order by seq"),
-            executions=found,
-            now=rows("select clock_timestamp() as now")[0].now,
-        )
+def _tables(connection: psycopg.Connection[Any], salt: str) -> Record:
+    """Read the tables as they are at one moment."""
+
+    def rows(statement: str, **parameters: Any) -> list[Any]:
+        return connection.execute(statement, parameters).fetchall()  # type: ignore[arg-type]
+
+    return Record(
+        now=rows("select clock_timestamp() as now")[0].now,
+        runs=rows("select * from query_run order by id"),
+        gaps=rows("select * from query_gap order by id"),
+        jobs={job.id: job for job in rows("select * from query_job")},
+        blobs={row.run_id: _blob(row) for row in rows(_BLOBS, salt=salt)},
+        changes=rows("select * from witness.run order by seq"),
+        blob_changes=rows("select * from witness.blob order by seq"),
+        job_changes=rows("select * from witness.job order by seq"),
+        executions={},
+    )
 
 
 def _blob(row: Any) -> SimpleNamespace:

@@ -18,7 +18,14 @@ def takeovers(checker: Checker) -> list[float]:
             and hurt.since < kill.since + 6
             and hurt.until > kill.since - 2
         ]
-        if others:
+        # somebody must be there to take over
+        hurt_now = {
+            hurt.who for hurt in checker.hurts if hurt.since < kill.since + 6 and hurt.until > kill.since - 2
+        }
+        claimers = {
+            claim.writer for claim in checker.holders.values() if abs(claim.at.timestamp() - kill.since) < 20
+        }
+        if others or not claimers - hurt_now:
             continue
         at = datetime.fromtimestamp(kill.since, UTC)
         for (run_id, token), claim in checker.holders.items():

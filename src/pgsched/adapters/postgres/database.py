@@ -30,6 +30,9 @@ BUSY_S: Final = 20.0
 STATEMENT_TIMEOUT_MS: Final = 30_000
 #: milliseconds after which the server gives up waiting for a lock
 LOCK_TIMEOUT_MS: Final = 10_000
+#: milliseconds after which the server ends a transaction whose process is silent: a frozen or cut-off host must
+#: not hold back what others would plan and claim
+IDLE_TIMEOUT_MS: Final = 5_000
 
 #: what a connection has unless its conninfo says otherwise: a peer that is gone without a word shows in 11 s
 _CONNECT: Final[dict[str, Any]] = {
@@ -44,7 +47,7 @@ _PINS: Final = f"""
 select set_config('TimeZone', 'UTC', false),
        set_config('statement_timeout', '{STATEMENT_TIMEOUT_MS}', false),
        set_config('lock_timeout', '{LOCK_TIMEOUT_MS}', false),
-       set_config('idle_in_transaction_session_timeout', '60000', false),
+       set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_MS}', false),
        pg_backend_pid()"""
 
 _IDENTITY: Final = """

@@ -14,9 +14,9 @@ from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, PgschedErr
 _OTHER_SCHEMA = frozenset({"42P01", "42703", "3F000"})
 #: no way in: connection, password or role, database (PostgreSQL manual, appendix A)
 _UNREACHABLE_CLASSES = frozenset({"08", "28", "3D"})
-#: going down, full, standby, in the way of others: what can pass without a change here
+#: going down, full, standby, in the way of others, frozen too long: what can pass without a change here
 _PASSING_CLASSES = frozenset({"40", "53", "57", "58"})
-_PASSING = frozenset({"25006", "55P03"})
+_PASSING = frozenset({"25006", "25P03", "25P04", "55P03"})
 #: libpq's words that say where it tried, before it says what went wrong
 _BEFORE_REASON = "failed: "
 
