@@ -183,7 +183,7 @@ def test_ledger_lists_a_range_and_says_where_it_goes_on(place):
     place.json(*add("listed", "--schedule-expr", "PT1H", "--start-at", "2026-01-01T00:30:00Z"))
     window = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-02T00:00:00Z")
     listed = place.json("queries", "ledger", "listed", *window)
-    assert [entry["outcome"] for entry in listed["entries"]] == ["due"] * 24
+    assert [entry["outcome"] for entry in listed["items"]] == ["due"] * 24
     assert listed["next_start"] is None
     done = place.run("queries", "ledger", "listed", *window, "--limit", "2")
     assert [line.split()[0] for line in done.stdout.splitlines()] == [

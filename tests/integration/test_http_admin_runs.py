@@ -181,3 +181,22 @@ def test_writers_of_different_fields_at_once_all_win(office: Office) -> None:
     assert answers == [200] * len(fields)
     after = office.editor.get("/api/admin/queries/sales").json()
     assert [after[field] for field in fields] == [7] * len(fields)
+
+
+# why did it not run?
+
+
+def test_ledger_is_for_editors_and_tells_each_instant(office: Office) -> None:
+    office.add_source()
+    office.add_query()
+    asked = "/api/admin/queries/sales/ledger?start=2026-01-01T00:00:00Z&end=2100-01-01T00:00:00Z&limit=2"
+    answer = office.editor.get(asked)
+    told = answer.json()
+    assert answer.status_code == 200
+    assert (told["name"], len(told["items"])) == ("sales", 2)
+    assert told["items"][0]["outcome"] in ("due", "not_due", "disabled")
+    assert told["next_start"] > told["items"][1]["at"]
+    wrong = office.editor.get("/api/admin/queries/sales/ledger?start=yesterday")
+    assert code(wrong) == (400, "invalid_request")
+    assert code(office.editor.get("/api/admin/queries/nobody/ledger")) == (404, "not_found")
+    assert office.viewer.get(asked).status_code == 403

@@ -10,6 +10,7 @@ from pgsched.application.ports.ledger import LedgerView
 from pgsched.domain.errors import FieldFault, InvalidInput
 from pgsched.domain.ledger import Entry, Fate, Past, expected, explain, newest_expected
 
+_A_DAY = timedelta(days=1)
 _MOMENT = timedelta(microseconds=1)
 #: how far ahead the next instant is looked for
 _AHEAD = timedelta(days=3660)
@@ -24,7 +25,7 @@ class Ledger:
     #: its name
     name: str
     #: oldest first
-    entries: Sequence[Entry]
+    items: Sequence[Entry]
     #: where the next ones begin, UTC; None when these are all
     next_start: datetime | None
 
@@ -51,18 +52,24 @@ class ExplainInstants:
     def __init__(self, view: LedgerView) -> None:
         self._view = view
 
-    async def ledger(self, query: str | int, start: datetime, end: datetime, *, limit: int) -> Ledger:
+    async def ledger(
+        self, query: str | int, start: datetime | None = None, end: datetime | None = None, *, limit: int
+    ) -> Ledger:
         """Explain up to ``limit`` instants from ``start`` (inclusive) to ``end`` (exclusive).
+
+        Without ``end`` up to now, without ``start`` the day before the end.
 
         Raises:
             NotFound: there is no such query.
             InvalidInput: the range is empty.
         """
+        past = await self._view.past(query)
+        end = past.now if end is None else end
+        start = end - _A_DAY if start is None else start
         if start >= end:
             raise InvalidInput.of(FieldFault(field="end", message="must be later than start"))
-        past = await self._view.past(query)
         entries, following = await self._explained(past, start, end, limit)
-        return Ledger(query_id=past.query_id, name=past.name, entries=entries, next_start=following)
+        return Ledger(query_id=past.query_id, name=past.name, items=entries, next_start=following)
 
     async def why(self, query: str | int, at: datetime | None = None) -> Answer:
         """Explain the last instant not later than ``at``, or than now.

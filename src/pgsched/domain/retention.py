@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pgsched.domain.freshness import Freshness
 from pgsched.domain.jobs import Job, JobSpec
 
 #: time beyond its period that a query may take before its newest result counts as stale
@@ -35,13 +36,16 @@ def limits_of(spec: JobSpec, defaults: Limits) -> Limits:
 
 
 def is_stale(job: Job, last_success_at: datetime | None, now: datetime) -> bool:
-    """Whether a query that is planned has had no success for two of its periods and a minute.
+    """Whether a query that is planned has had no success for ``fresh_for``, or two periods and a minute.
 
     The period is the distance of the next two instants. A query that never succeeded counts from its making.
     A query that is paused is stale once its result is as old.
     """
     if not job.spec.enabled:
         return False
+    if job.spec.fresh_for is not None:
+        since = last_success_at or job.created_at
+        return Freshness(since=since, fresh_for=job.spec.fresh_for, now=now).is_stale
     first = job.schedule.next_after(now)
     if first is None:
         return False

@@ -149,6 +149,7 @@ def _administration(container: Container) -> Administration:
         cancel_run=container.cancel_run(),
         grants=container.grants(),
         change_grants=container.change_grants(),
+        explain_instants=container.explain_instants(),
     )
 
 

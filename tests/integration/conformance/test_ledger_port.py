@@ -103,10 +103,10 @@ async def test_ledger_tells_a_missed_night(world: World) -> None:
     explain = ExplainInstants(world.ledger)
     end = job.anchor_at + timedelta(hours=3)
     first = await explain.ledger(job.id, job.anchor_at, end, limit=10)
-    assert [entry.outcome for entry in first.entries] == [Fate.MISSED] * 10
+    assert [entry.outcome for entry in first.items] == [Fate.MISSED] * 10
     assert first.next_start is not None
     rest = await explain.ledger(job.id, first.next_start, end, limit=10)
-    fates = [entry.outcome for entry in rest.entries]
+    fates = [entry.outcome for entry in rest.items]
     assert fates == [Fate.MISSED, Fate.MISSED, Fate.WAITING, *[Fate.NOT_DUE] * 5]
     assert rest.next_start is None
     with pytest.raises(InvalidInput):

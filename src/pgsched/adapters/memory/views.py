@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from pgsched.adapters.memory.documents import rows_shown, schema_of
 from pgsched.adapters.memory.store import MemoryStore, RunRecord
 from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, StoredRun
 from pgsched.domain.audience import Access, Audience, access_to
 from pgsched.domain.errors import NotFound
+from pgsched.domain.freshness import Freshness
 from pgsched.domain.jobs import Job
 from pgsched.domain.runs import CHUNK_ABOVE_BYTES, RunStatus
 
@@ -46,6 +48,10 @@ class _Reader:
         records = (record for record in self._store.runs.values() if record.run.query_id == job.id)
         return sorted(records, key=lambda record: record.place, reverse=True)
 
+    def _freshness(self, job: Job, ended: datetime) -> Freshness:
+        """How old a result of a query is that ended then."""
+        return Freshness(since=ended, fresh_for=job.spec.fresh_for, now=self._store.clock.read())
+
 
 class MemoryQueryView(_Reader):
     """The port ``QueryView`` over a store."""
@@ -60,6 +66,9 @@ class MemoryQueryView(_Reader):
         return self._card(self._job(audience, key), audience)
 
     def _card(self, job: Job, audience: Audience) -> QueryCard:
+        successes = (each.run for each in self._runs(job) if each.run.status is RunStatus.SUCCESS)
+        newest = next(successes, None)
+        freshness = self._freshness(job, (newest and newest.run_finished_at) or job.created_at)
         ran = [each for each in self._runs(job) if each.run.status is not RunStatus.SKIPPED]
         return QueryCard(
             id=job.id,
@@ -74,6 +83,10 @@ class MemoryQueryView(_Reader):
             pause_reason=job.pause_reason,
             next_run_at=job.next_run_at,
             last_run=_stored(ran[0], audience, self._access(audience, job)).run if ran else None,
+            fresh_for=job.spec.fresh_for,
+            fresh_until=freshness.fresh_until,
+            is_stale=freshness.is_stale,
+            age_s=None if newest is None else freshness.age_s,
             created_at=job.created_at,
             updated_at=job.updated_at,
         )
@@ -95,7 +108,11 @@ class MemoryRunView(_Reader):
         job = self._job(audience, query)
         for record in self._runs(job):
             if status in (None, record.run.status) and params in (None, record.run.params):
-                return _stored(record, audience, self._access(audience, job), whole=whole)
+                stored = _stored(record, audience, self._access(audience, job), whole=whole)
+                if status is not RunStatus.SUCCESS:
+                    return stored
+                ended = record.run.run_finished_at or job.created_at
+                return replace(stored, freshness=self._freshness(job, ended))
         raise NotFound("run of query" if status is None else f"{status} run of query", query)
 
     async def page(

@@ -49,6 +49,7 @@ class MemoryWatch:
             name=job.spec.name,
             visibility=job.spec.visibility,
             grants=tuple(self._store.grants.get(job.id, ())),
+            fresh_for=job.spec.fresh_for,
         )
 
     def _latest(self, query_id: int) -> Ended | None:

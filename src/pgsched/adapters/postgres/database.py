@@ -30,8 +30,8 @@ BUSY_S: Final = 20.0
 STATEMENT_TIMEOUT_MS: Final = 30_000
 #: milliseconds after which the server gives up waiting for a lock
 LOCK_TIMEOUT_MS: Final = 10_000
-#: milliseconds after which the server ends a transaction whose process is silent: a frozen or cut-off host must
-#: not hold back what others would plan and claim
+#: milliseconds after which the server ends a transaction whose process is silent: a frozen or cut-off host
+#: must not hold back what others would plan and claim
 IDLE_TIMEOUT_MS: Final = 5_000
 
 #: what a connection has unless its conninfo says otherwise: a peer that is gone without a word shows in 11 s

@@ -13,6 +13,7 @@ from pgsched.adapters.postgres.result_rows import stored_rows
 from pgsched.application.ports.views import QueryCard, RunFilter, RunPage, StoredRun
 from pgsched.domain.audience import Access, Audience
 from pgsched.domain.errors import NotFound
+from pgsched.domain.freshness import Freshness
 from pgsched.domain.jobs import Visibility
 from pgsched.domain.names import is_key
 from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Run, RunStatus
@@ -38,6 +39,9 @@ def _cards(jobs: str) -> str:
     return f"""
         select j.id as card_id, j.name, j.title, j.description, j.schedule_type, j.schedule_expr, j.timezone,
             j.enabled, j.visibility, j.pause_reason, j.next_run_at, j.created_at, j.updated_at, {HELD},
+            j.fresh_for, clock_timestamp() as now, (
+                select f.run_finished_at from query_run f where f.query_id = j.id and f.status = 'success'
+                order by f.scheduled_at desc, f.id desc limit 1) as succeeded_at,
             {RUN_COLUMNS}
         from ({jobs}) j left join lateral (
             select * from query_run l where l.query_id = j.id and l.status <> 'skipped'
@@ -100,7 +104,8 @@ class PostgresRunView(Reader):
         if params is not None:
             wanted += f" and {_PARAMS_ARE.format('l')}"
         statement = f"""
-            select {RUN_COLUMNS}, j.visibility, {HELD}, {_blob(FREELY if whole else "false")}
+            select {RUN_COLUMNS}, j.visibility, {HELD}, j.fresh_for, clock_timestamp() as now,
+                {_blob(FREELY if whole else "false")}
             from query_job j cross join lateral (
                 select * from query_run l where l.query_id = j.id {wanted}
                 order by l.scheduled_at desc, l.id desc limit 1) r {_WITH_BLOB}
@@ -109,8 +114,13 @@ class PostgresRunView(Reader):
         if not rows:
             what = "run" if status is None else f"{status} run"
             raise NotFound(f"{what} of query", query)
-        access = access_of(rows[0], audience, query_id=rows[0]["query_id"])
-        return await self._stored(rows[0], audience, access)
+        row = rows[0]
+        access = access_of(row, audience, query_id=row["query_id"])
+        stored = await self._stored(row, audience, access)
+        if status is not RunStatus.SUCCESS:
+            return stored
+        freshness = Freshness(since=row["run_finished_at"], fresh_for=row["fresh_for"], now=row["now"])
+        return replace(stored, freshness=freshness)
 
     async def page(
         self, audience: Audience, query: str | int, wanted: RunFilter, *, with_result: bool = False
@@ -251,7 +261,13 @@ def _shown(run: Run, row: Row, audience: Audience) -> Run:
 
 
 def _card_from(row: Row, last_run: Run | None) -> QueryCard:
+    succeeded_at = row["succeeded_at"]
+    freshness = Freshness(since=succeeded_at or row["created_at"], fresh_for=row["fresh_for"], now=row["now"])
     return QueryCard(
+        fresh_for=row["fresh_for"],
+        fresh_until=freshness.fresh_until,
+        is_stale=freshness.is_stale,
+        age_s=None if succeeded_at is None else freshness.age_s,
         id=row["card_id"],
         name=row["name"],
         title=row["title"],

@@ -37,7 +37,7 @@ RIGHTS: Final = """
 select j.id, j.name, j.visibility, case when j.visibility = 'restricted' then (
     select json_agg(json_build_object('user_id', g.user_id, 'role', g.role, 'token_id', g.token_id,
             'row_filter', g.row_filter) order by g.id)
-    from query_grant g where g.query_id = j.id) end::text
+    from query_grant g where g.query_id = j.id) end::text, j.fresh_for
 from unnest(%(queries)s::bigint[]) q (id) join query_job j on j.id = q.id"""
 
 
@@ -74,8 +74,9 @@ class PostgresWatch:
                 name=name,
                 visibility=Visibility(visibility),
                 grants=tuple(grants_from(grants)),
+                fresh_for=fresh_for,
             )
-            for query_id, name, visibility, grants in rows
+            for query_id, name, visibility, grants, fresh_for in rows
         }
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from pgsched.domain.audience import Audience, RowFilter
+from pgsched.domain.freshness import Freshness
 from pgsched.domain.jobs import Visibility
 from pgsched.domain.runs import Run, RunStatus
 
@@ -40,6 +41,14 @@ class QueryCard:
     next_run_at: datetime | None
     #: the newest run that was not skipped, of any status, as its reader sees it; None when there is none
     last_run: Run | None
+    #: ISO 8601 duration for which a result is fresh, None for ever
+    fresh_for: str | None
+    #: when the newest result becomes stale, UTC; None for never
+    fresh_until: datetime | None
+    #: whether it is stale now; without any result, counted from when the query was made
+    is_stale: bool
+    #: seconds since the newest success ended, None when there is none
+    age_s: float | None
     #: when it was made, UTC
     created_at: datetime
     #: when it last changed, UTC
@@ -58,6 +67,8 @@ class StoredRun:
     rows: tuple[RowFilter, ...] | None = None
     #: the Table Schema as UTF-8 JSON of a result that is not here whole: its rows come from ``RunView.rows``
     table_schema: bytes | None = None
+    #: how old the query's newest result is; of the latest success alone
+    freshness: Freshness | None = None
 
     @property
     def has_result(self) -> bool:
@@ -182,6 +193,8 @@ class Readiness:
     workers: int
     #: runs that wait and could start
     waiting: int
+    #: enabled queries whose ``fresh_for`` is over, by name: those that everybody may know, others by id
+    stale: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from pgsched.domain.runs import Run
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueryRights:
-    """What decides who may read a query."""
+    """What decides who may read a query, and what its answers say of their age."""
 
     #: its id
     query_id: int
@@ -24,6 +24,8 @@ class QueryRights:
     visibility: Visibility
     #: the grants on it
     grants: tuple[Grant, ...] = ()
+    #: for how long its results are fresh, None for ever
+    fresh_for: str | None = None
 
 
 class Ended(NamedTuple):

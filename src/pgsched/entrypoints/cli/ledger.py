@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -51,12 +50,10 @@ def ledger(name_or_id: str, start: str | None, end: str | None, limit: int, as_j
     until = None if end is None else instant_of(end, "--end")
 
     async def operation(container: Container) -> Ledger:
-        last = until or await container.clock().now()
-        first = since or last - timedelta(days=1)
-        return await container.explain_instants().ledger(key_of(name_or_id), first, last, limit=limit)
+        return await container.explain_instants().ledger(key_of(name_or_id), since, until, limit=limit)
 
     found = with_container(operation)
-    emit(found if as_json else found.entries, as_json, _LEDGER_COLUMNS)
+    emit(found if as_json else found.items, as_json, _LEDGER_COLUMNS)
     if found.next_start is not None and not as_json:
         click.echo(
             f"more from {timestamp(found.next_start)} on; ask with --start or a higher --limit", err=True

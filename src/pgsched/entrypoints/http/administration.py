@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pgsched.application.dry_run import DryRun
     from pgsched.application.grants import ChangeGrants
     from pgsched.application.jobs import AddJob, CancelRun, ChangeJob, RequestRun
+    from pgsched.application.ledger import ExplainInstants
     from pgsched.application.ports.execution import SqlGuard
     from pgsched.application.ports.grants import Grants
     from pgsched.application.ports.repositories import Jobs, Sources
@@ -35,3 +36,4 @@ class Administration:
     cancel_run: CancelRun
     grants: Grants
     change_grants: ChangeGrants
+    explain_instants: ExplainInstants

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: where handlers leave their mark in the scope of a request
 _SHOWN = "pgsched.shown"
+#: what the names of header lines begin with that tell an age
+_AGE = b"pgsched-"
 
 
 def mark(scope: Any, stored: StoredRun, audience: Audience) -> None:
@@ -38,6 +40,7 @@ def mark(scope: Any, stored: StoredRun, audience: Audience) -> None:
                 ended=ended,
                 rows=stored.rows,
                 whole_errors=audience.whole_errors,
+                now=None if stored.freshness is None else stored.freshness.now,
             )
         )
 
@@ -66,6 +69,8 @@ class Keeping:
         #: of a body that comes in pieces, those so far; None when they are not collected
         self._pieces: list[bytes] | None = None
         self._headers: Headers = []
+        #: header lines that tell the answer's age: sent, and not kept
+        self._age: Headers = []
 
     def follow(self, scope: MutableMapping[str, Any]) -> None:
         """Let the handler of a request leave its mark."""
@@ -90,19 +95,24 @@ class Keeping:
                 await self._collect(message)
 
     async def _begin(self, message: Any) -> None:
+        headers: Headers = list(message["headers"])
+        self._age = [line for line in headers if line[0].lower().startswith(_AGE)]
+        message |= {"headers": [line for line in headers if line not in self._age]}
         if message["status"] == 200:
             self._held = message
             return
         if message["status"] == 304:
             answer = known_by_tag(list(message["headers"]))
             self._keep(answer)
-            message |= {"headers": answer.chosen(self._accept_encoding, self._if_none_match)[1].unchanged}
+            message |= {
+                "headers": answer.chosen(self._accept_encoding, self._if_none_match)[1].unchanged + self._age
+            }
         await self._send(message)
 
     async def _first(self, held: Any, message: Any) -> None:
         headers: Headers = list(held["headers"])
         if message.get("more_body"):
-            held |= {"headers": streamed(headers)}
+            held |= {"headers": streamed(headers) + self._age}
             await self._send(held)
             await self._send(message)
             self._pieces, self._headers = [], headers
@@ -112,7 +122,7 @@ class Keeping:
         self._keep(answer)
         status, encoded = answer.chosen(self._accept_encoding, self._if_none_match)
         headers, body = (encoded.unchanged, b"") if status == 304 else (encoded.headers, encoded.body or b"")
-        held |= {"status": status, "headers": headers}
+        held |= {"status": status, "headers": headers + self._age}
         message |= {"body": body}
         await self._send(held)
         await self._send(message)

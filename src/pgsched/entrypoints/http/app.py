@@ -24,6 +24,7 @@ from pgsched.entrypoints.http import (
     front,
     grants,
     health,
+    ledger,
     methods,
     metrics,
     problems,
@@ -122,6 +123,7 @@ def create_app(services: ApiServices) -> Litestar:
         *datasources.routes(services.administration),
         *admin_queries.routes(services.administration),
         *admin_runs.routes(services.administration),
+        *ledger.routes(services.administration),
         *checks.routes(services.administration),
         *grants.routes(services.administration),
     ]

@@ -52,6 +52,7 @@ _WHOLE = (
     *("Account", "UserList", "SessionShown", "SessionList"),
     *("DataSourceShown", "DataSourceList", "SourceName", "QueryShown", "AdminQueryList", "DryRunFound"),
     *("GrantsShown", "UserGrant", "RoleGrant", "TokenGrant"),
+    *("Ledger", "Entry"),
     *("ApiToken", "TokenMade", "TokenList", "AuditEvent", "AuditList"),
 )
 
@@ -67,8 +68,11 @@ _QUERY = {
         "Most items in the answer.",
     ),
     "offset": (Schema(type=OpenAPIType.INTEGER, minimum=0, default=0), "Items left out before the first."),
-    "start": (_INSTANT, "Only runs with scheduled_at, or events, at or after this RFC 3339 time."),
-    "end": (_INSTANT, "Only runs with scheduled_at, or events, before this RFC 3339 time."),
+    "start": (
+        _INSTANT,
+        "Only runs with scheduled_at, or events, or instants, at or after this RFC 3339 time.",
+    ),
+    "end": (_INSTANT, "Only runs with scheduled_at, or events, or instants, before this RFC 3339 time."),
     "actor": (_TEXT, "Only what this one did: an e-mail address, or cli:NAME."),
     "action": (_TEXT, "Only this, as user.update."),
     "noun": (_TEXT, "Only what was done to this kind of thing: user, session, token, source, query, …"),

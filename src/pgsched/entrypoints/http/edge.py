@@ -126,6 +126,8 @@ class Edge:
         status, encoded = found.chosen(headers.get(b"accept-encoding"), headers.get(b"if-none-match"))
         if status == 200 and encoded.body is None:
             return None
+        if key is not None and (age := memory.age_lines(question, key)):
+            encoded = encoded.with_lines(age)
         return Instant(
             status,
             encoded,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pgsched.application.ports.views import HealthView, Readiness
 
+#: most stale queries named
+_MOST_NAMED = 100
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -42,6 +44,8 @@ class Ready:
     workers: int
     #: what somebody should look at although reading works
     warnings: list[str]
+    #: enabled queries whose newest result is older than their ``fresh_for``: names, or ids where not public
+    stale_queries: list[str]
 
 
 def routes(view: HealthView) -> list[HTTPRouteHandler]:
@@ -68,15 +72,21 @@ def routes(view: HealthView) -> list[HTTPRouteHandler]:
         found = await view.readiness()
         if found.schema_version != found.expected_version:
             raise SchemaMismatch.between(found.schema_version, found.expected_version)
-        ready = Ready(schema=found.schema_version, workers=found.workers, warnings=_warnings(found))
+        ready = Ready(
+            schema=found.schema_version,
+            workers=found.workers,
+            warnings=_warnings(found),
+            stale_queries=list(found.stale[:_MOST_NAMED]),
+        )
         return ASGIResponse(body=wire.encode(ready), media_type=wire.JSON, headers=_FRESH)
 
     return [healthz, readyz]
 
 
 def _warnings(found: Readiness) -> list[str]:
+    stale = [f"{len(found.stale)} queries have no result as new as their fresh_for"] if found.stale else []
     if found.workers:
-        return []
+        return stale
     if found.waiting:
-        return [f"no worker is running and {found.waiting} runs wait; start one with pgsched worker"]
-    return ["no worker is running; start one with pgsched worker"]
+        return [*stale, f"no worker is running and {found.waiting} runs wait; start one with pgsched worker"]
+    return [*stale, "no worker is running; start one with pgsched worker"]

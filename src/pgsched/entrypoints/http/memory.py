@@ -6,13 +6,17 @@ watch's last look.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.application.ports.watch import Ended
 from pgsched.domain.audience import Access, Audience, RowFilter, access_to
+from pgsched.domain.freshness import Freshness
 from pgsched.domain.row_filters import fingerprint
+from pgsched.entrypoints.http.origins import Headers
 from pgsched.entrypoints.http.representations import LARGEST_KEPT, Represented
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 #: bytes of bodies that a process keeps
 KEPT_BYTES = 64 * 1024 * 1024
 _MOST_RUNS = 16_384
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +41,8 @@ class Shown:
     rows: tuple[RowFilter, ...] | None
     #: whether errors are told whole
     whole_errors: bool
+    #: the database's now, UTC, where the answer tells its age
+    now: datetime | None = None
 
 
 class Key(NamedTuple):
@@ -45,6 +52,14 @@ class Key(NamedTuple):
     form: tuple[object, ...]
     whole_errors: bool
     rows: str
+
+
+def age_lines(freshness: Freshness) -> Headers:
+    """Return the header lines that tell an age: of the answer, never in the body of the run."""
+    return [
+        (b"pgsched-age", b"%d" % freshness.age_s),
+        (b"pgsched-stale", b"%d" % freshness.is_stale),
+    ]
 
 
 class Memory:
@@ -58,6 +73,8 @@ class Memory:
         self._query_of: dict[int, int] = {}
         #: bytes kept
         self.size = 0
+        #: from this process's monotonic clock to the database's, seconds; None until an answer told its age
+        self._to_database: float | None = None
 
     @property
     def trusted(self) -> bool:
@@ -109,8 +126,23 @@ class Memory:
             self._kept.move_to_end(key)
         return found
 
+    def age_lines(self, question: Question, key: Key) -> Headers:
+        """Return the header lines that tell the age of a query's latest success; none for other answers."""
+        if question.query is None or self._to_database is None:
+            return []
+        known, generation = question.query, self._watching.generation
+        query_id = known if isinstance(known, int) else generation.ids.get(known)
+        rights = None if query_id is None else generation.rights.get(query_id)
+        if rights is None:
+            return []
+        now = _EPOCH + timedelta(seconds=time.monotonic() + self._to_database)
+        since = _EPOCH + timedelta(microseconds=key.ended.at)
+        return age_lines(Freshness(since=since, fresh_for=rights.fresh_for, now=now))
+
     def keep(self, question: Question, shown: Shown, answer: Represented) -> None:
         """Keep the answer to a question, and have what it depends on watched."""
+        if shown.now is not None:
+            self._to_database = (shown.now - _EPOCH).total_seconds() - time.monotonic()
         if question.query is None:
             self._watching.asks_for_run(shown.ended.run_id)
             self._watching.asks_for_query(shown.query_id)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-_EXPOSED = b"ETag, X-Request-Id, Retry-After, X-Total-Count, Content-Disposition"
+_EXPOSED = b"ETag, X-Request-Id, Retry-After, X-Total-Count, Content-Disposition, Pgsched-Age, Pgsched-Stale"
 _ALLOWED_HEADERS = b"Accept, Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id"
 #: any origin may read; only one that is named may write, for it alone travels with credentials
 _READING = b"GET, HEAD"

@@ -39,6 +39,12 @@ class Encoded:
     #: what is sent; None where only the tag is known
     body: bytes | None
 
+    def with_lines(self, lines: Headers) -> Encoded:
+        """Return the same with more header lines, on both kinds of answers."""
+        return Encoded(
+            tag=self.tag, headers=self.headers + lines, unchanged=self.unchanged + lines, body=self.body
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Represented:

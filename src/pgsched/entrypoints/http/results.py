@@ -47,6 +47,10 @@ async def told(
         InvalidInput: it has no such column.
     """
     headers = {**NO_CACHE, "Vary": "Accept"}
+    if stored.freshness is not None:
+        # of the answer, never of the run: its body does not change
+        headers["Pgsched-Age"] = f"{stored.freshness.age_s:.0f}"
+        headers["Pgsched-Stale"] = str(int(stored.freshness.is_stale))
     audience = caller_of(request).audience
     tag = conditional.entity_tag(stored, shape.tag, audience)
     if tag is not None:
