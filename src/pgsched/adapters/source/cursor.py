@@ -151,7 +151,11 @@ class RowStream:
         except CommandFailed as failed:
             fault = self._fault(failed.result, _NOT_THEIRS)
             if isinstance(fault, QueryFailed):
-                fault.detail = f"a parameter's expression failed: {fault.detail}"
+                fault = QueryFailed(
+                    f"a parameter's expression failed: {fault.detail}",
+                    sqlstate=fault.sqlstate,
+                    public=fault.public,
+                )
             raise fault from None
         if values.ntuples != 1 or values.nfields != len(asked):
             raise QueryFailed(

@@ -1,0 +1,35 @@
+"""The port ``RunQueue`` with queries that have parameter sets."""
+
+from __future__ import annotations
+
+import pytest
+from factories import success
+from worlds import WORKER, World
+
+from pgsched.domain.audience import EVERYTHING
+from pgsched.domain.errors import NotFound
+from pgsched.domain.runs import RunStatus
+
+SETS = {
+    "parameters": [{"name": "n", "type": "int"}],
+    "param_sets": {"one": {"n": 1}, "two": {"n": 2}},
+}
+
+
+async def test_each_set_has_instants_overlaps_and_results_of_its_own(world: World) -> None:
+    job = await world.job(sql_text="select :n as n", **SETS)
+    assert (await world.plan()).queued == 2
+    claims = await world.queue.claim(WORKER, limit=9)
+    assert {claim.params for claim in claims} == {"one", "two"}
+    for claim in claims:
+        await world.queue.succeed(claim.hold, success({"n": 1}, param_values={"n": claim.params}))
+    for name in ("one", "two"):
+        latest = (await world.run_view.latest(EVERYTHING, job.id, params=name)).run
+        assert (latest.params, latest.param_values) == (name, {"n": name})
+    assert (await world.plan()).queued == 0
+    by_hand = await world.queue.request(job.id, params="two")
+    assert by_hand.params == "two"
+    assert (await world.queue.request(job.id)).params == "one"
+    with pytest.raises(NotFound, match="parameter set three"):
+        await world.queue.request(job.id, params="three")
+    assert {run.status for run in await world.runs(job)} == {RunStatus.SUCCESS, RunStatus.QUEUED}
