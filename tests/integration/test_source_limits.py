@@ -8,7 +8,7 @@ import pytest
 from source_fixtures import address_of, run, run_at, statement
 
 from pgsched.adapters.source.sources import PsycopgSources
-from pgsched.domain.errors import LimitExceeded
+from pgsched.domain.errors import CostExceeded, LimitExceeded, QueryFailed
 from pgsched.domain.results import OnLimit
 
 SERIES = "select g as n, repeat('x', 20) as t from generate_series(1, {count}) g"
@@ -107,3 +107,13 @@ async def test_memory_does_not_grow_with_the_result(source_db, sources):
     assert rows == 3000
     # 300 MB went by
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+async def test_a_statement_that_costs_too_much_is_not_run(sources, source_db):
+    costly = "select a from generate_series(1, 1000) a, generate_series(1, 1000) b"
+    with pytest.raises(CostExceeded, match=r"a cost of \d+, the source allows 1000 \(max_cost\)"):
+        await run(sources, source_db, costly, max_cost=1000)
+    assert (await run(sources, source_db, "select 1 as n -- cheap", max_cost=1000)).data == [{"n": 1}]
+    with pytest.raises(QueryFailed) as failed:
+        await run(sources, source_db, "select 1,\n nope", max_cost=1000)
+    assert failed.value.position == len("select 1,\n ") + 1

@@ -79,6 +79,7 @@ def statement_of(
         on_limit=spec.on_limit,
         application_name=application_name,
         allow_metadata=source.allow_metadata,
+        max_cost=source.max_cost,
     )
 
 

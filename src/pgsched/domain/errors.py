@@ -34,6 +34,7 @@
     │   ├── QueryFailed               query_failed      (sqlstate, position)
     │   ├── QueryTimeout              query_timeout
     │   ├── LimitExceeded             limit_exceeded
+    │   ├── CostExceeded              cost_exceeded
     │   └── IsMetadata                is_metadata
     ├── DatabaseFault
     │   ├── DatabaseUnavailable       database_unavailable
@@ -328,6 +329,12 @@ class LimitExceeded(SourceFault):
     """More rows or bytes than allowed, with ``on_limit = error``."""
 
     code = "limit_exceeded"
+
+
+class CostExceeded(SourceFault):
+    """The source's planner expects the statement to cost more than the source allows; it was not run."""
+
+    code = "cost_exceeded"
 
 
 class IsMetadata(SourceFault):

@@ -91,6 +91,8 @@ class DataSource:
     sslrootcert: str | None = None
     #: runs at once over all workers
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    #: what a statement may cost in units of the source's planner, None for any
+    max_cost: int | None = None
     #: whether the guard lets statements call functions that are not Postgres's own
     allow_user_functions: bool = True
     #: whether pgsched's own metadata database may be this source
@@ -119,6 +121,7 @@ class NewSource:
     sslmode: SslMode = SslMode.PREFER
     sslrootcert: str | None = None
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    max_cost: int | None = None
     allow_user_functions: bool = True
     allow_metadata: bool = False
 
@@ -140,6 +143,7 @@ class NewSource:
             text_fault("dbname", self.dbname, 63, shortest=1),
             text_fault("username", self.username, 63, shortest=1),
             _between("max_concurrency", self.max_concurrency, 1, 1000),
+            None if self.max_cost is None else _between("max_cost", self.max_cost, 1, 10**15),
             certificate_fault(self.sslmode, self.sslrootcert),
         ]
         found = [fault for fault in faults if fault is not None]

@@ -29,6 +29,7 @@ def source_shape(source: DataSource) -> dict[str, Any]:
         "sslmode": source.sslmode,
         "sslrootcert": source.sslrootcert,
         "max_concurrency": source.max_concurrency,
+        "max_cost": source.max_cost,
         "allow_user_functions": source.allow_user_functions,
         "allow_metadata": source.allow_metadata,
         "created_at": source.created_at,

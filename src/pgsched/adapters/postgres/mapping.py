@@ -98,6 +98,7 @@ def source_from(row: _Row, prefix: str = "s_") -> DataSource:
         sslmode=SslMode(row[f"{prefix}sslmode"]),
         sslrootcert=row[f"{prefix}sslrootcert"],
         max_concurrency=row[f"{prefix}max_concurrency"],
+        max_cost=row[f"{prefix}max_cost"],
         allow_user_functions=row[f"{prefix}allow_user_functions"],
         allow_metadata=row[f"{prefix}allow_metadata"],
         created_at=row[f"{prefix}created_at"],

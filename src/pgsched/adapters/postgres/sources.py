@@ -148,6 +148,7 @@ def _values(source: NewSource) -> dict[str, object]:
         "sslmode": source.sslmode.value,
         "sslrootcert": source.sslrootcert,
         "max_concurrency": source.max_concurrency,
+        "max_cost": source.max_cost,
         "allow_user_functions": source.allow_user_functions,
         "allow_metadata": source.allow_metadata,
     }

@@ -47,6 +47,7 @@ data_source = Table(
     _column("sslmode", Text()),
     _column("sslrootcert", Text(), null=True),
     _column("max_concurrency", Integer()),
+    _column("max_cost", BigInteger(), null=True),
     _column("allow_user_functions", Boolean()),
     _column("allow_metadata", Boolean()),
     _column("created_at", _AT),

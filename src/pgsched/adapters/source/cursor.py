@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 
 from psycopg.adapt import AdaptersMap, Transformer
@@ -29,7 +31,7 @@ from pgsched.adapters.source.faults import broken, deadline_passed, lost, query_
 from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
 from pgsched.adapters.source.session import MOST_WAITED_BYTES, Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
-from pgsched.domain.errors import LimitExceeded, QueryFailed, SourceFault
+from pgsched.domain.errors import CostExceeded, LimitExceeded, QueryFailed, SourceFault
 from pgsched.domain.parameters import SCHEDULED_AT, SCHEDULED_AT_TYPE
 from pgsched.domain.results import NARROW_BYTES, ColumnType, OnLimit, is_unbounded, oid_of, unique_names
 
@@ -45,6 +47,7 @@ BATCH_BYTES = 1 << 20
 
 _PREFIX = "DECLARE pgsched NO SCROLL CURSOR WITHOUT HOLD FOR "
 _CURSOR = b"pgsched"
+_EXPLAIN = b"EXPLAIN (FORMAT JSON) "
 #: FETCH counts in 32 bits
 _MOST_FETCHED = 2**31 - 1
 _FETCH_VALUES = Command(sql=b"FETCH 2 FROM pgsched_values")
@@ -100,14 +103,16 @@ class RowStream:
                     arguments = await self._evaluate()
                 else:
                     before = 2
-                session.send(
-                    Command(
-                        # the line break ends a comment that the user's text may end with
-                        sql=f"{_PREFIX}{statement.sql}\n".encode(),
-                        params=[None if text is None else text.encode() for text in arguments],
-                        types=[argument.oid for argument in statement.arguments],
-                    )
+                # the line break ends a comment that the user's text may end with
+                declare = Command(
+                    sql=f"{_PREFIX}{statement.sql}\n".encode(),
+                    params=[None if text is None else text.encode() for text in arguments],
+                    types=[argument.oid for argument in statement.arguments],
                 )
+                if statement.max_cost is not None:
+                    await self._refuse_costly(declare, before, statement.max_cost)
+                    before = 0
+                session.send(declare)
                 session.send_describe(_CURSOR)
                 if at_once:
                     await self._send_fetch()
@@ -169,6 +174,24 @@ class RowStream:
             for argument in statement.arguments
         ]
         return self._arguments
+
+    async def _refuse_costly(self, declare: Command, before: int, most: int) -> None:
+        """Ask the planner what the statement costs; ``before`` commands are under way already."""
+        session = self._session
+        session.send(replace(declare, sql=_EXPLAIN + declare.sql))
+        await session.sync()
+        try:
+            plan = (await session.results(before + 1))[-1]
+        except CommandFailed as failed:
+            prefix = len(_EXPLAIN) + len(_PREFIX) if failed.index == before else _NOT_THEIRS
+            raise self._fault(failed.result, prefix) from None
+        (explained,) = json.loads(plan.get_value(0, 0) or b"[{}]")
+        cost = explained["Plan"]["Total Cost"]
+        if cost > most:
+            raise CostExceeded(
+                f"the source's planner expects a cost of {cost:.0f}, the source allows {most} (max_cost); "
+                "it was not run"
+            )
 
     async def _send_fetch(self) -> None:
         """Ask for the rows, and for the cleanup behind them."""

@@ -77,6 +77,8 @@ class Statement:
     application_name: str
     #: whether pgsched's own metadata database may be the source
     allow_metadata: bool = False
+    #: what it may cost in units of the source's planner, which is asked before it runs; None for any
+    max_cost: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +153,7 @@ class QuerySource(Protocol):
             ProtocolBroken: what answered is no Postgres, or does not keep to the protocol.
             QueryFailed: an SQL error; ``sqlstate`` and position say which and where.
             QueryTimeout: the timeout passed, by the source's clock or ours.
+            CostExceeded: the source's planner expects more than ``max_cost``; nothing was run.
             LimitExceeded: more rows or bytes than allowed, with ``on_limit = error``; or, whatever it is, a
                 value too large to be held.
             IsMetadata: the source is pgsched's own database and the statement does not allow that.

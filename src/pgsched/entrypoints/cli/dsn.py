@@ -47,6 +47,7 @@ def group() -> None:
 @click.option(
     "--max-concurrency", type=int, default=4, show_default=True, help="Runs at once, over all workers."
 )
+@click.option("--max-cost", type=int, help="Refuse statements that EXPLAIN says cost more [default: none].")
 @click.option(
     "--allow-user-functions/--no-user-functions",
     default=True,
@@ -67,6 +68,7 @@ def add(
     sslmode: str,
     sslrootcert: Path | None,
     max_concurrency: int,
+    max_cost: int | None,
     allow_user_functions: bool,
     allow_metadata: bool,
     as_json: bool,
@@ -86,6 +88,7 @@ def add(
             "sslmode": sslmode,
             "sslrootcert": sslrootcert,
             "max_concurrency": max_concurrency,
+            "max_cost": max_cost,
             "allow_user_functions": allow_user_functions,
             "allow_metadata": allow_metadata,
         }
@@ -125,6 +128,7 @@ def add(
     help="PEM file of the authority that signs the server's certificate.",
 )
 @click.option("--max-concurrency", type=int, help="Runs at once, over all workers.")
+@click.option("--max-cost", type=int, help="Refuse statements that EXPLAIN says cost more.")
 @click.option("--allow-user-functions/--no-user-functions", default=None)
 @click.option("--allow-metadata/--no-metadata", default=None)
 @click.option("--reset", multiple=True, metavar="FIELD", help="Back to its default; repeatable.")

@@ -50,6 +50,8 @@ class DataSourceShown:
     sslrootcert: str | None
     #: runs at once over all workers
     max_concurrency: int
+    #: what a statement may cost in units of its planner, null for any
+    max_cost: int | None
     allow_user_functions: bool
     allow_metadata: bool
     created_at: datetime

@@ -37,6 +37,7 @@ _STATUS: dict[type[PgschedError], HTTPStatus] = {
     errors.SourceFault: HTTPStatus.BAD_GATEWAY,
     errors.QueryFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.LimitExceeded: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.CostExceeded: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IsMetadata: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.SourceUnreachable: HTTPStatus.BAD_GATEWAY,
     errors.SourceRefused: HTTPStatus.BAD_GATEWAY,
