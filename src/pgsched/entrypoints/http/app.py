@@ -10,7 +10,6 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
-from litestar.routes import HTTPRoute
 
 from pgsched.entrypoints.http import (
     admin_queries,
@@ -136,7 +135,6 @@ def create_app(services: ApiServices) -> Litestar:
         # the framework would configure the root logger and start a thread for it
         logging_config=None,
     )
-    _tell_all_methods(app)
     description.complete(app)
     memory = None if services.watching is None else Memory(services.watching)
     proxies = tuple(services.trusted_proxies) if services.trust_proxy else ()
@@ -152,15 +150,6 @@ def create_app(services: ApiServices) -> Litestar:
         deadline=Deadline(services.watching),
     )
     return app
-
-
-def _tell_all_methods(app: Litestar) -> None:
-    """Let OPTIONS name every method of a path: the framework's answer knows those of its first handler."""
-    for route in app.routes:
-        if isinstance(route, HTTPRoute):
-            for handler in route.route_handlers:
-                if handler.http_methods == {"OPTIONS"}:
-                    handler(route.create_options_handler(route.path).fn)
 
 
 def openapi_document(version: str) -> dict[str, Any]:
