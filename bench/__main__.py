@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from bench import due_to_stored, latest, pages, stage, throughput
+from bench import due_to_stored, latest, pages, sql_guard, stage, throughput
 
 
 def main() -> None:
@@ -23,6 +23,8 @@ def main() -> None:
         asyncio.run(latest.report(where))
         print()
         asyncio.run(pages.report(where))
+    print()
+    sql_guard.report()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
 
@@ -19,6 +21,24 @@ SELECT hour, category, revenue, round(revenue / sum(revenue) OVER (PARTITION BY 
 FROM hourly ORDER BY hour DESC, revenue DESC LIMIT 200
 """
 REFUSED = USUAL.replace("round(", "nextval('s') + round(")
+
+
+def report(count: int = 3000) -> None:
+    """Print statements a second through ``pgsched sql check --jsonl``, its start and the pipes included."""
+    print("sql check --jsonl                          statements/s")
+    for name, sql in (("small", SMALL), ("usual", USUAL), ("usual, refused", REFUSED)):
+        lines = (json.dumps({"sql": sql}) + "\n") * count
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "pgsched", "sql", "check", "--jsonl"],
+            input=lines,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        rate = count / (time.monotonic() - start)
+        assert done.stdout.count("\n") == count
+        print(f"  {name:16} {len(sql):6} characters {rate:22,.0f}")
 
 
 def main(seconds: float) -> None:

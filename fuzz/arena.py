@@ -27,6 +27,8 @@ from pgsched.domain.results import OnLimit
 
 #: milliseconds that a statement may take
 TIMEOUT_MS = 300
+#: seconds in which a notification has arrived
+SETTLE_S = 0.1
 #: what the fences behind the guard promise, by what the canary's watch looks at
 _WRITES = frozenset(
     {"tables", "sequences", "objects", "functions", "roles", "databases", "schemas", "types and operators"}
@@ -81,6 +83,9 @@ class Arena:
         past += await self._fence("the guard", built_in, self._committed(self.canary.admin), None)
         past += await self._fence("cursor and READ ONLY", some, self._as(WRITER), _WRITES)
         past += await self._fence("the role", some, self._committed(self.canary.conninfo(READER)), _DATA)
+        # what that role may do, a NOTIFY among it, must not be laid at the door of the statements to come
+        await asyncio.sleep(SETTLE_S)
+        self._before = self._look()
         return past
 
     async def _fence(

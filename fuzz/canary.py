@@ -73,7 +73,7 @@ union all select 'advisory locks', (select count(*) from pg_locks where locktype
 union all select 'victims', (select string_agg(pid::text, ' ' order by pid) from pg_stat_activity
     where application_name = 'victim')
 union all select 'server', pg_postmaster_start_time() || pg_conf_load_time()::text || pg_is_in_recovery()
-union all select 'WAL', pg_walfile_name(pg_current_wal_lsn())
+union all select 'WAL', pg_walfile_name(pg_current_wal_insert_lsn())
 union all select 'replication', (select count(*) from pg_replication_slots)
     || ' ' || (select count(*) from pg_replication_origin)
 union all select 'stored settings',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -30,11 +31,18 @@ class PostgresGrammarGuard:
         functions, operators and sampling methods that are not built in; casts to user-defined types, and
         user-defined functions called as ``row.function``, look like others offline and pass.
         """
-        try:
-            encoded = bounded(sql)
-            return self._stack.run(lambda: _check(sql, encoded, allow_user_functions))
-        except Fault as fault:
-            return _verdict(sql, fault.rule, fault.detail, fault.position)
+        return self.check_all([sql], allow_user_functions=allow_user_functions)[0]
+
+    def check_all(self, statements: Sequence[str], *, allow_user_functions: bool = True) -> list[Verdict]:
+        """Judge statements one after another, with one change of threads for all of them."""
+        return self._stack.run(lambda: [_judged(sql, allow_user_functions) for sql in statements])
+
+
+def _judged(sql: str, allow_user_functions: bool) -> Verdict:
+    try:
+        return _check(sql, bounded(sql), allow_user_functions)
+    except Fault as fault:
+        return _verdict(sql, fault.rule, fault.detail, fault.position)
 
 
 def _check(sql: str, encoded: bytes, allow_user_functions: bool) -> Verdict:

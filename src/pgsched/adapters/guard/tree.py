@@ -38,7 +38,6 @@ class Finding:
 
 
 _Rule = Callable[[Any], Finding | None]
-_SCALARS = frozenset({int, str, bool, float, bytes})
 
 # Expressions, clauses and lists that hold no decision of their own; their children are walked.
 _HARMLESS = """
@@ -63,7 +62,7 @@ class Judge:
         self._catalog = catalog
         self._allow_user_functions = allow_user_functions
         self._by_class: dict[type, _Rule | None] = {}
-        self._lists: set[type] = set()
+        self._parts: dict[type, tuple[str | None, list[str], list[str]]] = {}
         self._rules: dict[str, _Rule] = {
             "FuncCall": self._function,
             "ColumnRef": lambda node: self._attributes(node.fields[-1:]) if len(node.fields) > 1 else None,
@@ -80,23 +79,31 @@ class Judge:
 
     def findings(self, statement: Any) -> Iterator[Finding]:
         """Walk ``statement`` (a Node holding a SELECT), however deep, and yield what is refused."""
-        rules, lists = self._by_class, self._lists
+        rules, parts = self._by_class, self._parts
         stack = [statement]
         while stack:
-            for _, value in stack.pop().ListFields():
-                kind = type(value)
-                if kind in _SCALARS:
-                    continue
-                if kind not in rules and kind not in lists and not hasattr(value, "DESCRIPTOR"):
-                    lists.add(kind)  # of messages: a SELECT has no list of scalars
-                for node in value if kind in lists else (value,):
-                    stack.append(node)
-                    kind = type(node)
-                    if kind not in rules:
-                        rules[kind] = self._rule(kind.DESCRIPTOR.name)
-                    rule = rules[kind]
-                    if rule is not None and (found := rule(node)):
-                        yield found
+            message = stack.pop()
+            kind = type(message)
+            if kind not in parts:
+                parts[kind] = _message_fields(kind)
+            choice, single, repeated = parts[kind]
+            children: list[Any] = []
+            if choice is not None:
+                chosen = message.WhichOneof(choice)
+                if chosen is not None:
+                    children = [getattr(message, chosen)]
+            else:
+                children = [getattr(message, name) for name in single if message.HasField(name)]
+                for name in repeated:
+                    children += getattr(message, name)
+            for child in children:
+                kind = type(child)
+                if kind not in rules:
+                    rules[kind] = self._rule(kind.DESCRIPTOR.name)
+                rule = rules[kind]
+                if rule is not None and (found := rule(child)):
+                    yield found
+            stack += children
 
     def _rule(self, kind: str) -> _Rule | None:
         if kind in HARMLESS or kind == "Node":
@@ -191,6 +198,20 @@ class Judge:
             rule=Rule.LOCKING_CLAUSE,
             detail="FOR UPDATE and FOR SHARE lock rows that others wait for; leave the clause out",
         )
+
+
+def _message_fields(kind: Any) -> tuple[str | None, list[str], list[str]]:
+    """Return where messages stand in a message of this kind: its choice, single fields, lists of them.
+
+    A Node is a choice of hundreds of kinds: it is asked which, not for each.
+    """
+    descriptor = kind.DESCRIPTOR
+    if descriptor.name == "Node":
+        return "node", [], []
+    fields = [field for field in descriptor.fields if field.message_type is not None]
+    # protobuf before 6.31 says it by a number
+    repeated = [f.name for f in fields if (f.is_repeated if hasattr(f, "is_repeated") else f.label == 3)]
+    return None, [field.name for field in fields if field.name not in repeated], repeated
 
 
 def _parts(names: Any) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgsched.domain.sql_guard import MAX_SQL_BYTES, Rule, Verdict
-from pgsched.entrypoints.cli.jsonl import bounded_lines
+from pgsched.entrypoints.cli.jsonl import lines_as_they_come
 
 if TYPE_CHECKING:
     from pgsched.application.ports.execution import SqlGuard
@@ -54,9 +54,12 @@ def check(
     guard = PostgresGrammarGuard()
     with click.open_file(source, "rb") as stream:
         if jsonl:
-            for line in bounded_lines(stream, MAX_LINE_BYTES):
-                verdict = _check_line(guard, line, allow_user_functions=not no_user_functions)
-                click.echo(_as_json(verdict))
+            for lines in lines_as_they_come(stream, MAX_LINE_BYTES):
+                asked = [_statement_of(line) for line in lines]
+                statements = [each for each in asked if isinstance(each, str)]
+                verdicts = iter(guard.check_all(statements, allow_user_functions=not no_user_functions))
+                answers = [next(verdicts) if isinstance(each, str) else each for each in asked]
+                click.echo("\n".join(map(_as_json, answers)))
             return
         raw = stream.read(MAX_SQL_BYTES + 1)
     verdict = _check_bytes(guard, raw, allow_user_functions=not no_user_functions)
@@ -84,7 +87,8 @@ def _check_bytes(guard: SqlGuard, raw: bytes, *, allow_user_functions: bool) -> 
     return guard.check(sql, allow_user_functions=allow_user_functions)
 
 
-def _check_line(guard: SqlGuard, line: bytes, *, allow_user_functions: bool) -> Verdict:
+def _statement_of(line: bytes) -> str | Verdict:
+    """Return the statement in a line of ``--jsonl``, or the verdict on a line that has none."""
     if len(line) > MAX_LINE_BYTES:
         return Verdict.refused(Rule.TOO_LONG, f"the line is longer than {MAX_LINE_BYTES} bytes")
     try:
@@ -94,7 +98,7 @@ def _check_line(guard: SqlGuard, line: bytes, *, allow_user_functions: bool) -> 
     sql = request.get("sql") if isinstance(request, dict) else None
     if not isinstance(sql, str):
         return Verdict.refused(Rule.INVALID_REQUEST, 'the line has no text "sql"; write {"sql": "SELECT …"}')
-    return guard.check(sql, allow_user_functions=allow_user_functions)
+    return sql
 
 
 def _as_json(verdict: Verdict) -> str:
