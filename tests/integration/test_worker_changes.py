@@ -36,6 +36,28 @@ def test_query_added_runs_within_a_second(running):
     assert 0 <= latency < 0.5
 
 
+def test_query_changed_runs_by_its_new_schedule_and_sql_within_a_second(running):
+    place, database, _ = running
+    place.add_query("renewed", "select 1 as one", schedule_expr="P1D")
+    found = "select r.id from query_run r join query_job j on j.id = r.query_id where j.name = 'renewed'"
+    ((before,),) = eventually(lambda: database.execute(found))
+    ended_run(database, before)
+    changed = place.json("queries", "update", "renewed", "--sql", "select 2 as two", "--schedule-expr", "P2D")
+    ((run_id,),) = eventually(lambda: database.execute(found + " and r.id <> %s", [before]))
+    run = ended_run(database, run_id)
+    assert run["status"] == "success"
+    ((latency, names),) = database.execute(
+        "select extract(epoch from r.run_started_at - j.updated_at)::float8, b.df_json #>> '{data,0}'"
+        " from query_run r join query_job j on j.id = r.query_id join query_run_blob b on b.run_id = r.id"
+        " where r.id = %s",
+        [run_id],
+    )
+    assert names == '{"two": 2}'
+    assert changed["anchor_at"] == changed["next_run_at"]
+    # a hint, not the poll
+    assert 0 <= latency < 0.5
+
+
 def test_disabled_query_runs_by_hand_at_once(running):
     place, database, _ = running
     place.add_query("disabled", "select 2 as two")
