@@ -45,6 +45,7 @@ def test_wait_tells_of_an_error(place):
 FIELDS = {
     "id", "query_id", "scheduled_at", "job_timezone", "run_started_at", "run_finished_at", "duration_ms",
     "status", "rows_returned", "error_message", "error_code", "attempt", "trigger", "truncated",
+    "params", "param_values",
 }  # fmt: skip
 
 

@@ -26,6 +26,8 @@ RUN_FIELDS = [
     "attempt",
     "trigger",
     "truncated",
+    "params",
+    "param_values",
 ]
 
 
