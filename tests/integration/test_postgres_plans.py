@@ -49,7 +49,7 @@ def explained(database: Database):
         (runs_sql.LOCK_DUE, "Index Cond: (next_run_at <=", {"limit": 100}),
         (runs_sql.UPCOMING, "Index Cond: (next_run_at <=", {"within_s": 60.0, "limit": 200}),
         (runs_sql.UPCOMING, "Index Cond: ((ready_at >", {"within_s": 60.0, "limit": 200}),
-        (runs_sql.LOCK_SOURCES, "(ready_at <=", {}),
+        (runs_sql.LOCK_SOURCES, "(ready_at <=", {"worker_id": 1}),
         (runs_sql.CLAIM, "(ready_at <=", {"source_ids": [1], "limit": 32, "worker_id": 1}),
     ],
     ids=["due", "upcoming jobs", "upcoming runs", "sources", "claim"],
