@@ -119,6 +119,7 @@ def services_of(container: Container, host: str) -> ApiServices:
         run_view=container.run_view(),
         health_view=container.health_view(),
         watching=container.watching(),
+        access_log=container.access_log(),
         figures_view=container.figures_view(),
         meter=container.meter(),
         authenticate=HeaderAuthenticator(container.authenticate()),

@@ -22,6 +22,7 @@ from pgsched.config import Settings
 from pgsched.domain.errors import SettingFault
 
 if TYPE_CHECKING:
+    from pgsched.adapters.logs.access import BatchedAccessLog
     from pgsched.adapters.postgres.database import Database
     from pgsched.application.accounts import AddAccount, ChangeAccount, DeleteAccount, SetPassword
     from pgsched.application.authentication import Authenticate
@@ -259,6 +260,12 @@ def _ledger_view(database: Database) -> LedgerView:
     return PostgresLedger(database)
 
 
+def _access_log() -> BatchedAccessLog:
+    from pgsched.adapters.logs.access import BatchedAccessLog
+
+    return BatchedAccessLog()
+
+
 def _watch(database: Database) -> Watch:
     from pgsched.adapters.postgres.watch import PostgresWatch
 
@@ -396,6 +403,7 @@ class Container(containers.DeclarativeContainer):
     tally = providers.Singleton(_tally, database)
     retention = providers.Singleton(_retention, database)
     meter = providers.Singleton(_meter)
+    access_log = providers.Singleton(_access_log)
     watch = providers.Singleton(_watch, database)
     watching = providers.Singleton(_watching, watch, database)
     vault = providers.Singleton(_vault, settings)

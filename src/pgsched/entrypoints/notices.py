@@ -29,6 +29,9 @@ TOLD: Final = frozenset(
 class Notices(logging.Handler):
     """Prints the records whose ``action`` is one of ``TOLD``, one line each."""
 
+    #: no answer to a request is one of ``TOLD``
+    leaves_access = True
+
     def __init__(self, service: str) -> None:
         super().__init__()
         self._service = service

@@ -69,15 +69,26 @@ class LogFile(logging.Handler):
         except Exception:  # logging must not become the caller's fault
             self.handleError(record)
             return
+        self._put(line, record.created, 1)
+
+    def write_lines(self, lines: list[bytes], created: float) -> None:
+        """Write finished lines with one write; the last is of this time, seconds since 1970."""
+        self.acquire()
+        try:
+            self._put(b"\n".join(lines) + b"\n", created, len(lines))
+        finally:
+            self.release()
+
+    def _put(self, lines: bytes, created: float, count: int) -> None:
         if self._descriptor is None and monotonic() >= self._retry_at:
             self._open()
         try:
-            if self._append(line, self._day_of(record.created)):
+            if self._append(lines, self._day_of(created)):
                 return
         except OSError as error:
             self._give_up(error)
-        self.lost += 1
-        to_stderr(line)
+        self.lost += count
+        to_stderr(lines)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         """Tell of a record that cannot be formatted in one line; logging itself would print a traceback."""

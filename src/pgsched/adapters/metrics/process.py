@@ -54,6 +54,7 @@ class ProcessMetrics:
         # the children are looked up by label values each time otherwise, under a lock
         self._by_request: dict[tuple[str, str, int], Counter] = {}
         self._by_route: dict[str, Histogram] = {}
+        self._by_look: dict[tuple[str, bool], Counter] = {}
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; ``route`` is a template with its parameters' names, never a path."""
@@ -69,7 +70,10 @@ class ProcessMetrics:
 
     def looked_up(self, cache: str, *, hit: bool) -> None:
         """Count one look into a cache."""
-        self._cache.labels(cache, "hit" if hit else "miss").inc()
+        count = self._by_look.get((cache, hit))
+        if count is None:
+            count = self._by_look[cache, hit] = self._cache.labels(cache, "hit" if hit else "miss")
+        count.inc()
 
     def page(self, figures: Figures | None) -> bytes:
         """Write everything; ``figures`` are None while the metadata database is away."""

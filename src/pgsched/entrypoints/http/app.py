@@ -42,6 +42,7 @@ from pgsched.entrypoints.http.pages import Pages
 from pgsched.entrypoints.http.peers import PeerPolicy
 
 if TYPE_CHECKING:
+    from pgsched.adapters.logs.access import BatchedAccessLog
     from pgsched.application.ports.upkeep import FiguresView
     from pgsched.application.ports.views import HealthView, QueryView, RunView
     from pgsched.application.watching import Watching
@@ -86,6 +87,8 @@ class ApiServices:
     meter: Meter = field(default_factory=NotCounting)
     #: what sees changes made elsewhere; None: nothing is answered from memory
     watching: Watching | None = None
+    #: writes down answers from memory in batches; None: each at once
+    access_log: BatchedAccessLog | None = None
     #: called once before the first request
     open: Callable[[], Awaitable[None]] = _nothing
     #: called once after the last request
@@ -103,6 +106,8 @@ async def _opened(services: ApiServices) -> AsyncIterator[None]:
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+        if services.access_log is not None:
+            await services.access_log.close()
         await services.close()
 
 
@@ -148,6 +153,7 @@ def create_app(services: ApiServices) -> Litestar:
         callers=RememberedCallers(services.authenticate, memory),
         memory=memory,
         deadline=Deadline(services.watching),
+        access_log=services.access_log,
     )
     return app
 

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litestar.enums import ScopeType
 
+from pgsched.adapters.logs.access import Answered, BatchedAccessLog
 from pgsched.domain.errors import NotAuthenticated
 from pgsched.entrypoints.http import problems
 from pgsched.entrypoints.http.answering import Keeping
 from pgsched.entrypoints.http.callers import CALLER, FOREIGN, REQUEST_ID, RememberedCallers
-from pgsched.entrypoints.http.carried import POLICY, Carried, new_request_id
+from pgsched.entrypoints.http.carried import POLICY, Carried, lines_of, new_request_id
 from pgsched.entrypoints.http.deadline import Deadline
 from pgsched.entrypoints.http.memory import Memory
 from pgsched.entrypoints.http.metrics import Meter
 from pgsched.entrypoints.http.origins import OriginPolicy
 from pgsched.entrypoints.http.outgoing import Outgoing
 from pgsched.entrypoints.http.peers import FORWARDED, Peer, PeerPolicy
-from pgsched.entrypoints.http.problems import BadHost, BadOrigin
+from pgsched.entrypoints.http.problems import BadHost, BadOrigin, problem
 from pgsched.entrypoints.http.questions import Questions
 from pgsched.entrypoints.http.representations import Encoded
 
@@ -83,9 +84,11 @@ class Edge:
         memory: Memory | None,
         deadline: Deadline,
         meter: Meter,
+        access_log: BatchedAccessLog | None = None,
     ) -> None:
         self._app = app
         self._meter = meter
+        self._access_log = access_log
         self._callers = callers
         self._origins = origins
         self._peers = peers
@@ -169,7 +172,7 @@ class Edge:
             return
         started = time.monotonic()
         # of repeated headers the last counts, and all of X-Forwarded-For
-        headers = _joined(dict(scope["headers"]), scope)
+        headers = self.headers_of(list(scope["headers"]))
         method = scope["method"]
         client = scope["client"]
         address = client[0] if client else None
@@ -179,7 +182,7 @@ class Edge:
             )
             if found is not None:
                 await _send_instant(send, found, method)
-                self.answered(method, scope["raw_path"], found, started)
+                self.answered(method, scope["raw_path"], found, time.monotonic() - started)
                 return
         await self._long_way(scope, receive, send, headers, started)
 
@@ -262,12 +265,49 @@ class Edge:
         keeping.follow(inner)
         await self._app(inner, receive, keeping.send)
 
-    def answered(self, method: str, raw_path: bytes, found: Instant, started: float) -> None:
-        """Count and log an answer from memory; ``started`` in seconds of the monotonic clock."""
-        seconds = time.monotonic() - started
+    def headers_of(self, pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+        """Return a request's headers by name: of repeated ones the last, and all of X-Forwarded-For."""
+        headers = dict(pairs)
+        if b"x-forwarded-for" in headers:
+            lines = [value for name, value in pairs if name == b"x-forwarded-for"]
+            headers[b"x-forwarded-for"] = b",".join(lines)
+        return headers
+
+    def refusal(self, status: int, code: str, detail: str, address: str | None) -> bytes:
+        """Return an answer without its first line to what is no request, closing the connection; logs it."""
+        body = problem(status, code, detail).encode()
+        request_id = new_request_id()
+        headers = [
+            (b"content-type", problems.MEDIA_TYPE.encode()),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id),
+        ]
+        if status == 503:
+            headers.append((b"retry-after", b"%d" % problems.RETRY_AFTER_S))
+        self._meter.answered("other", "other", status, 0.0)
+        self._log("-", b"", status, 0.0, address, request_id, None)
+        return lines_of(headers) + self._carried[None].lines + body
+
+    def answered(self, method: str, raw_path: bytes, found: Instant, seconds: float) -> None:
+        """Count and log an answer from memory that took so long."""
         self._meter.answered(method, found.route, found.status, seconds)
         self._meter.looked_up("answers", hit=True)
-        self._log(method, raw_path, found.status, seconds, found.client, found.request_id, found.user_id)
+        if self._access_log is None:
+            self._log(method, raw_path, found.status, seconds, found.client, found.request_id, found.user_id)
+            return
+        self._access_log.note(
+            Answered(
+                method,
+                raw_path.decode("latin-1"),
+                found.status,
+                round(seconds * 1000, 1),
+                found.client,
+                found.request_id.decode(),
+                found.user_id,
+            )
+        )
 
     def _log(
         self,
@@ -309,14 +349,6 @@ def _refuse_foreign(caller: Caller, *, foreign: bool) -> None:
     """Refuse what another site's page does with the cookie of whoever looks at it."""
     if foreign and caller.session_id is not None:
         raise BadOrigin
-
-
-def _joined(headers: dict[bytes, bytes], scope: Scope) -> Mapping[bytes, bytes]:
-    """Return the headers with every X-Forwarded-For line, in order, as one."""
-    if b"x-forwarded-for" in headers:
-        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        headers[b"x-forwarded-for"] = b",".join(lines)
-    return headers
 
 
 async def _send_instant(send: Send, found: Instant, method: str) -> None:

@@ -11,6 +11,7 @@ import gzip
 import re
 from dataclasses import dataclass
 
+from pgsched.entrypoints.http.carried import lines_of
 from pgsched.entrypoints.http.origins import Headers
 
 #: bodies smaller than this, in bytes, gain nothing by compression
@@ -38,11 +39,21 @@ class Encoded:
     unchanged: Headers
     #: what is sent; None where only the tag is known
     body: bytes | None
+    #: ``headers`` as lines of HTTP/1.1
+    lines: bytes
+    #: ``unchanged`` as lines of HTTP/1.1
+    unchanged_lines: bytes
 
     def with_lines(self, lines: Headers) -> Encoded:
         """Return the same with more header lines, on both kinds of answers."""
+        written = lines_of(lines)
         return Encoded(
-            tag=self.tag, headers=self.headers + lines, unchanged=self.unchanged + lines, body=self.body
+            tag=self.tag,
+            headers=self.headers + lines,
+            unchanged=self.unchanged + lines,
+            body=self.body,
+            lines=self.lines + written,
+            unchanged_lines=self.unchanged_lines + written,
         )
 
 
@@ -52,34 +63,30 @@ class Represented:
 
     #: as it is
     plain: Encoded
-    #: with gzip, None where it would not be smaller
-    gzipped: Encoded | None
+    #: with gzip, without a body where that would not be smaller
+    gzipped: Encoded
 
     @property
     def size(self) -> int:
         """How many bytes it holds."""
-        gzipped = self.gzipped.body if self.gzipped else None
-        return len(self.plain.body or b"") + len(gzipped or b"") + 2048
+        return len(self.plain.body or b"") + len(self.gzipped.body or b"") + 4096
 
     def chosen(self, accept_encoding: bytes | None, if_none_match: bytes | None) -> tuple[int, Encoded]:
         """Return 200 or 304, and which encoding it is about, for what a client accepts and has."""
-        gzipped = self.gzipped
-        if gzipped is None or accept_encoding is None:
-            best = self.plain
-        else:
-            best = gzipped if prefers_gzip(accept_encoding) else self.plain
-        if if_none_match is not None:
-            if if_none_match == best.tag:
-                return 304, best
-            if if_none_match.strip() == b"*":
-                # of what is known by its tag alone, the encoding that there is for certain
-                return 304, best if best.body is not None else self.plain
-            known = _TAG.findall(if_none_match)
-            # without Accept-Encoding any encoding is acceptable (§12.5.3)
-            other = self.plain if accept_encoding is not None else gzipped
-            for each in (best, other):
-                if each is not None and each.tag in known:
-                    return 304, each
+        takes_gzip = accept_encoding is not None and prefers_gzip(accept_encoding)
+        best = self.gzipped if takes_gzip and self.gzipped.body is not None else self.plain
+        if if_none_match is None:
+            return 200, best
+        if if_none_match == best.tag:
+            return 304, best
+        if if_none_match.strip() == b"*":
+            return 304, self.plain
+        known = _TAG.findall(if_none_match)
+        # without Accept-Encoding any encoding is acceptable (§12.5.3)
+        other = self.gzipped if takes_gzip or accept_encoding is None else self.plain
+        for each in (other, self.plain) if takes_gzip else (self.plain, other):
+            if each.tag in known:
+                return 304, each
         return 200, best
 
 
@@ -87,13 +94,13 @@ async def represented(headers: Headers, body: bytes) -> Represented:
     """Encode a body whose headers hold a strong ETag; compresses it once."""
     kept = [(name, value) for name, value in headers if name not in (b"content-length", b"vary", b"etag")]
     tag, vary = _tag_of(headers), _vary_of(headers)
-    gzipped = None
+    small = None
     kind = next((value for name, value in headers if name == b"content-type"), b"")
     if LEAST_COMPRESSED <= len(body) <= LARGEST_KEPT and kind.startswith(_COMPRESSIBLE):
         small = await asyncio.to_thread(_gzip, body) if len(body) > _QUICK else _gzip(body)
-        if len(small) < len(body):
-            encoding = (b"content-encoding", b"gzip")
-            gzipped = _encoded([*kept, encoding], vary, _gzip_tag(tag), small)
+        if len(small) >= len(body):
+            small = None
+    gzipped = _encoded([*kept, (b"content-encoding", b"gzip")], vary, _gzip_tag(tag), small)
     return Represented(plain=_encoded(kept, vary, tag, body), gzipped=gzipped)
 
 
@@ -121,8 +128,14 @@ def _encoded(headers: Headers, vary: tuple[bytes, bytes], tag: bytes, body: byte
     etag = (b"etag", tag)
     cached = [(name, value) for name, value in headers if name == b"cache-control"]
     length = [] if body is None else [(b"content-length", b"%d" % len(body))]
+    whole, unchanged = [*headers, vary, etag, *length], [*cached, vary, etag]
     return Encoded(
-        tag=tag, headers=[*headers, vary, etag, *length], unchanged=[*cached, vary, etag], body=body
+        tag=tag,
+        headers=whole,
+        unchanged=unchanged,
+        body=body,
+        lines=lines_of(whole),
+        unchanged_lines=lines_of(unchanged),
     )
 
 

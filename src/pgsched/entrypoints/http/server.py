@@ -82,6 +82,12 @@ async def run(
     """
     import uvicorn
 
+    from pgsched.entrypoints.http.edge import Edge
+    from pgsched.entrypoints.http.protocol import protocol_for
+
+    edge = app.asgi_handler
+    assert isinstance(edge, Edge)
+
     class Server(uvicorn.Server):
         """Leaves signals to whoever runs it."""
 
@@ -97,7 +103,7 @@ async def run(
     server = Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=protocol_for(edge, asyncio.get_running_loop()),
             ws="none",
             lifespan="off",
             log_config=None,
