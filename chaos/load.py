@@ -72,7 +72,7 @@ LOAD = (
         source="narrow",
         policies={"start_deadline_s": 2, "overlap_policy": "queue_all"},
     ),
-    Query(name="big", every_s=7, rows=60_000, policies={"max_rows": 100_000, "max_bytes": 64 << 20}),
+    Query(name="big", every_s=15, rows=60_000, policies={"max_rows": 100_000, "max_bytes": 64 << 20}),
     Query(name="flaky", every_s=3, flaky=0.4, policies={"max_attempts": 4, "retry_backoff_s": 1}),
     Query(name="broken", every_s=4, broken="select 1 / 0 as n"),
     Query(name="pausing", every_s=2, broken="select 1 / 0 as n", policies={"pause_after_failures": 4}),

@@ -42,15 +42,15 @@ def rescue_reads_then_writes() -> None:
     head, tail = sql.REAP.split("r as (\n", 1)
     look = head.rstrip().rstrip(",") + "\nselect id from lost"
     write = (
-        "with lost as (select id from query_run where id = any(%(ids)s) and status = 'running'),\nr as (\n"
-        + tail
+        "with gone as (select 0 as id where false),\n"
+        "lost as (select id from query_run where id = any(%(ids)s) and status = 'running'),\nr as (\n" + tail
     )
 
     async def reap(self: Any) -> Any:
         ids = [row["id"] for row in await self._many(look, {})]
         if not ids:
             return []
-        await asyncio.sleep(random.uniform(0.1, 1.2))
+        await asyncio.sleep(random.uniform(1.0, 2.5))
         told = {"ids": ids, "lost": "lost", "cancelled": "cancelled"}
         return [runs.run_from(row) for row in await self._many(write, told)]
 
