@@ -237,3 +237,20 @@ async def test_places_come_free_when_taken_back_or_expired(world: World) -> None
 
 async def test_places_at_a_source_that_is_gone_are_passed_over(world: World) -> None:
     await world.kept.note(WORKER, 4711, 1, for_s=60)
+
+
+async def test_sources_take_turns_however_long_their_lines_are(world: World) -> None:
+    busy, quiet = [await world.source(max_concurrency=100) for _ in range(2)]
+    for _ in range(6):
+        await world.queue.request((await world.job(data_source_id=busy.id, enabled=False)).id)
+    await world.advance(1)
+    late = [
+        (await world.queue.request((await world.job(data_source_id=quiet.id, enabled=False)).id)).id
+        for _ in range(2)
+    ]
+    first = await world.queue.claim(WORKER, limit=3)
+    assert [claim.source.id for claim in first].count(quiet.id) == 1
+    # the busy source has two places of this worker by now, the quiet one has one
+    [second] = await world.queue.claim(WORKER, limit=1)
+    assert second.source.id == quiet.id
+    assert {claim.hold.run_id for claim in (*first, second) if claim.source.id == quiet.id} == set(late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from pgsched.adapters.memory.store import MemoryStore, RunRecord
@@ -9,7 +10,7 @@ from pgsched.domain.runs import MAX_PARALLEL, RunStatus
 
 
 def ready_runs(store: MemoryStore, worker_id: int, now: datetime, limit: int) -> list[RunRecord]:
-    """Return at most ``limit`` runs that a worker may start, those that have been ready longest first."""
+    """Return at most ``limit`` runs that a worker may start: sources in turns, in each the oldest first."""
     in_line = [record for record in store.runs.values() if _waits(record, now)]
     in_line.sort(key=_place_in_line)
     free = {source.id: source.max_concurrency for source in store.sources.values()}
@@ -29,7 +30,18 @@ def ready_runs(store: MemoryStore, worker_id: int, now: datetime, limit: int) ->
         if ahead < (1 if record.exclusive else MAX_PARALLEL) and free[record.source_id] > 0:
             free[record.source_id] -= 1
             chosen.append(record)
-    return chosen[:limit]
+    return sorted(chosen, key=_turns(store, worker_id))[:limit]
+
+
+def _turns(store: MemoryStore, worker_id: int) -> Callable[[RunRecord], int]:
+    """Return what counts a source's runs, those that the worker runs already included."""
+    taken = {source_id: _running(store, worker_id, source_id) for source_id in store.sources}
+
+    def turn(record: RunRecord) -> int:
+        taken[record.source_id] += 1
+        return taken[record.source_id]
+
+    return turn
 
 
 def _running(store: MemoryStore, worker_id: int, source_id: int) -> int:

@@ -142,13 +142,17 @@ select set_config('pgsched.sources', array_agg(id)::text, true) from locked"""
 _LOCKED: Final = "nullif(current_setting('pgsched.sources', true), '')::bigint[]"
 
 # A run is taken when fewer of its query are before it (running, or waiting with an older place) than may run
-# at once: one, or a few under overlap_policy allow.
+# at once: one, or a few under overlap_policy allow. Between sources it goes in turns, beginning with those of
+# which this worker runs least: a source with a long line takes no place that another waits for.
 CLAIM: Final = f"""
 with source as (
-    select s.id, s.max_concurrency - {_TAKEN} as free
+    select s.id, s.max_concurrency - {_TAKEN} as free, (
+        select count(*) from query_run o
+        where o.status = 'running' and o.data_source_id = s.id and o.worker_id = %(worker_id)s) as held
     from data_source s where s.id = any({_LOCKED})),
 ready as (
-    select q.id, q.ready_at
+    select q.id, q.ready_at,
+        source.held + row_number() over (partition by source.id order by q.ready_at, q.id) as turn
     from source cross join lateral (
         select w.id, w.ready_at from query_run w
         where w.status = 'queued' and w.data_source_id = source.id and w.ready_at <= {NOW}
@@ -162,7 +166,7 @@ ready as (
         order by w.ready_at, w.id
         limit least(greatest(source.free, 0), %(limit)s)
         for no key update skip locked) q),
-picked as (select id from ready order by ready_at, id limit %(limit)s)
+picked as (select id from ready order by turn, ready_at, id limit %(limit)s)
 update query_run r set status = 'running', attempt = r.attempt + 1, token = nextval('run_token'),
     worker_id = %(worker_id)s, run_started_at = clock_timestamp(), data_source_id = j.data_source_id,
     lease_until = clock_timestamp() + make_interval(secs => {LEASE_S}),

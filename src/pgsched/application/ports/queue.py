@@ -88,7 +88,9 @@ class RunQueue(Protocol):
         ...
 
     async def claim(self, worker_id: int, *, limit: int) -> Sequence[Claim]:
-        """Take up to ``limit`` runs that are ready, oldest first: attempt + 1, a lease, a new token.
+        """Take up to ``limit`` runs that are ready: attempt + 1, a lease, a new token.
+
+        Sources take turns, beginning with those of which this worker runs least; in each the oldest first.
 
         A query never has two runs at once unless its policy is ``allow``, a source never more than its
         ``max_concurrency``, over all workers, what others keep open there (``KeptConnections``) included.
