@@ -166,8 +166,8 @@ def _write_runs(db: psycopg.Connection[Any], name: str, count: int) -> None:
         db.execute(
             """insert into query_run (query_id, scheduled_at, job_timezone, run_started_at, run_finished_at,
                    duration_ms, status, error_code, error_message, trigger, ready_at, data_source_id, attempt)
-               select %(query)s, t.at, 'UTC', t.at, t.at, 0, 'error', 'query_failed', 'no', 'schedule', t.at, 1,
-                   1
+               select %(query)s, t.at, 'UTC', t.at, t.at, 0, 'error', 'query_failed', 'no', 'schedule', t.at,
+                   1, 1
                from generate_series(%(first)s::bigint, %(last)s::bigint) n,
                    lateral (select timestamptz '2000-01-01' + n * interval '1 minute' as at) t
                where n < %(plain)s""",

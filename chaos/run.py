@@ -138,7 +138,8 @@ def report(chaos: Chaos, checker: Checker) -> int:
     print(json.dumps(figures))
     if waits:
         print(
-            f"runs of a killed worker free again: {len(waits)}, p50 {_at(waits, 0.5):.2f} s, p99 {_at(waits, 0.99):.2f} s"
+            f"runs of a killed worker wait again: {len(waits)},"
+            f" p50 {_at(waits, 0.5):.2f} s, p99 {_at(waits, 0.99):.2f} s"
         )
     if chaos.returns:
         back = sorted(chaos.returns)
