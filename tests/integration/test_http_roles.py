@@ -252,6 +252,7 @@ ROWS: list[tuple[str, str, str, Any]] = [
     ("POST", "/api/admin/queries/{query}/run", "401 403 202 202 403", None),
     ("POST", "/api/admin/runs/{waiting_run}/cancel", "401 403 202 202 403", None),
     ("POST", "/api/admin/runs/{open_run1}/cancel", "401 403 409 409 403", None),
+    ("GET", "/api/admin/queries/hidden/ledger", "401 403 200 200 403", None),
     ("GET", "/api/admin/queries/hidden/grants", "401 403 200 200 403", None),
     ("PUT", "/api/admin/queries/{query}/grants", "401 403 200 200 403", {"roles": [{"name": "viewer"}]}),
     ("PUT", "/api/admin/queries/{query}/grants", "401 403 400 400 403", {"users": [{"id": 4711}]}),
