@@ -56,7 +56,7 @@ def sample(text: str, name: str, **labels: str) -> float:
 
 
 def scraped(place) -> str:
-    answer = httpx.get(f"{place.url}/metrics")
+    answer = httpx.get(f"{place.url}/metrics", timeout=60)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     return answer.text
@@ -88,7 +88,7 @@ def test_requests_are_counted_over_all_processes_by_route(place):
     route = {"route": "/api/queries/{qid}", "method": "GET"}
     for _ in range(30):
         # a connection each: the processes take turns
-        httpx.get(f"{place.url}/api/queries/good")
+        httpx.get(f"{place.url}/api/queries/good", timeout=60)
     httpx.get(f"{place.url}/api/queries/nowhere")
     httpx.get(f"{place.url}/wp-login.php?a=b")
     httpx.request("BREW", f"{place.url}/coffee")

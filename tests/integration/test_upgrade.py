@@ -47,12 +47,14 @@ def test_rolling_upgrade_loses_no_instant_and_no_answer(database, source_db, tmp
     with installation(tmp_path / "place", database.url) as place:
         place.add_source(source_db)
         query = place.add_query(
-            "ticks", "select 1 as one", schedule_expr="PT1S", overlap_policy="queue", misfire_policy="all"
+            "ticks", "select 1 as one", schedule_expr="PT1S", overlap_policy="queue_all", misfire_policy="all"
         )
         first = ended_run(database, place.json("queries", "run", "ticks")["id"]) if place.worker() else None
         assert first is not None
         old_worker = place._started[-1]
         old_api, old_url = place.api()
+        # it has looked at the schema when it is ready
+        eventually(lambda: httpx.get(f"{old_url}/readyz", timeout=30).status_code == 200)
         # the step itself, while runs go on
         assert place.run("db", "upgrade", "--dry-run", **next_version).stdout == (
             f"would apply migration {schema.EXPECTED + 1} (next)\n"

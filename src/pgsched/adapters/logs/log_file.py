@@ -20,8 +20,10 @@ from pgsched.adapters.logs.streams import to_stderr
 _TRY_AGAIN_S = 30.0
 #: seconds after which a rotation is tried again that somebody was in the way of
 _ROTATE_AGAIN_S = 5.0
-#: tries to lock the file, and seconds between two of them
-_LOCK_TRIES, _LOCK_PAUSE_S = 40, 0.0025
+#: tries to lock the file, and seconds between two of them: a second, since a machine may be very busy
+_LOCK_TRIES, _LOCK_PAUSE_S = 400, 0.0025
+#: seconds for which nobody waits for the lock again when it was waited for in vain
+_LOCK_AGAIN_S = 5.0
 #: where the time stands in a line: PRI, version, time
 _TIME = re.compile(rb"<[0-9]{1,3}>1 ([0-9T:.+-]{10,32}Z?) ")
 
@@ -56,6 +58,8 @@ class LogFile(logging.Handler):
         self._closed = False
         #: monotonic seconds before which no rotation is tried
         self._rotate_at = 0.0
+        #: monotonic seconds before which the lock is not waited for
+        self._wait_at = 0.0
         #: records that went to stderr instead, or could not be formatted
         self.lost = 0
         self._warned = False
@@ -190,13 +194,15 @@ class LogFile(logging.Handler):
         assert self._descriptor is not None
         descriptor = self._descriptor
         locked = False
-        for _ in range(_LOCK_TRIES):
+        for _ in range(_LOCK_TRIES if monotonic() >= self._wait_at else 1):
             try:
                 fcntl.flock(descriptor, how | fcntl.LOCK_NB)
                 locked = True
                 break
             except BlockingIOError:
                 sleep(_LOCK_PAUSE_S)
+        if not locked:
+            self._wait_at = monotonic() + _LOCK_AGAIN_S
         try:
             yield locked
         finally:
