@@ -82,7 +82,7 @@ async def test_a_sample_is_uniform_ordered_and_within_both_limits(source_db, sou
         )
         numbers = [row["n"] for row in outcome.data]
         assert numbers == sorted(set(numbers))
-        assert (len(numbers), outcome.truncated) == (200, True)
+        assert (len(numbers), outcome.truncated, outcome.document["schema"]["sampled"]) == (200, True, True)
         for number in numbers:
             picked[(number - 1) // 500] += 1
     # 6000 picks into ten tenths: 600 each, standard deviation 23

@@ -262,12 +262,18 @@ class SchemaField:
         return entry
 
 
-def table_schema(fields: Iterable[SchemaField]) -> bytes:
+def table_schema(fields: Iterable[SchemaField], *, sampled: bool = False) -> bytes:
     """Write the Table Schema as UTF-8 JSON.
 
-    ``pgType`` and ``pgOid`` say the Postgres type, ``nonFinite`` how many NaN and infinities are null.
+    ``pgType`` and ``pgOid`` say the Postgres type, ``nonFinite`` how many NaN and infinities are null,
+    ``sampled`` that the rows are a uniform sample of more.
     """
-    document = {"fields": [field.describe() for field in fields], "pandas_version": PANDAS_VERSION}
+    document: dict[str, object] = {
+        "fields": [field.describe() for field in fields],
+        "pandas_version": PANDAS_VERSION,
+    }
+    if sampled:
+        document["sampled"] = True
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 

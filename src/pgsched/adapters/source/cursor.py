@@ -214,7 +214,8 @@ class RowStream:
 
     def table_schema(self) -> bytes:
         """Return the Table Schema as UTF-8 JSON, final once iteration has ended."""
-        return self._encoder.table_schema()
+        is_sample = self.truncated and self._statement.on_limit is OnLimit.SAMPLE
+        return self._encoder.table_schema(sampled=is_sample)
 
     def hand_out(self, data: bytes, rows: int) -> RowBatch:
         """Count a batch and return it."""

@@ -181,10 +181,10 @@ class RowEncoder:
         for column, (has_nulls, non_finite, as_text) in zip(self._columns, seen, strict=True):
             column.has_nulls, column.non_finite, column.as_text = has_nulls, non_finite, as_text
 
-    def table_schema(self) -> bytes:
+    def table_schema(self, *, sampled: bool = False) -> bytes:
         """Return the Table Schema of all rows written so far, UTF-8 JSON."""
         pairs = zip(self._columns, self._names, strict=True)
-        return table_schema(column.field(name) for column, name in pairs)
+        return table_schema((column.field(name) for column, name in pairs), sampled=sampled)
 
     def encode(self, rows: Sequence[Row]) -> bytes:
         """Write rows as JSON objects joined by commas, their keys in the order of jsonb.
