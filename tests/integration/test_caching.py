@@ -160,7 +160,7 @@ def test_some_of_them_came_from_memory(pair):
     for client in (quick.client(), quick.client(token=token)):
         warmed(quick, client, "/api/queries/small/runs/latest")
         warmed(quick, client, f"/api/runs/{runs[0]}")
-    assert hits(quick) > 4
+    assert hits(quick) >= 4
 
 
 # at most a second behind
