@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litestar.enums import ScopeType
+from litestar.exceptions import NotFoundException
 
 from pgsched.adapters.logs.access import Answered, BatchedAccessLog
 from pgsched.domain.errors import NotAuthenticated
@@ -41,6 +42,8 @@ _log = logging.getLogger("pgsched.access")
 #: what an incoming X-Request-Id must be to be kept; anything else is replaced
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
+#: paths that a proxy and the router would read differently: empty segments, slashes that are encoded
+_CROOKED = re.compile(rb"//|%2f", re.IGNORECASE)
 _READING = frozenset({"GET", "HEAD"})
 #: methods that change nothing
 _SAFE = _READING | {"OPTIONS"}
@@ -207,6 +210,8 @@ class Edge:
         try:
             if not self._peers.answers(peer):
                 raise BadHost("this server does not answer to that Host")
+            if _CROOKED.search(scope.get("raw_path", b"").partition(b"?")[0]):
+                raise NotFoundException
             if method == "OPTIONS" and origin is not None and b"access-control-request-method" in headers:
                 await outgoing.whole(204, self._origins.preflight(origin), b"")
             else:
