@@ -108,6 +108,7 @@ def _pgbench(where: Stage, metadata: psycopg.Connection[Any]) -> float | None:
         "format": "'jsonb'",
         "document": f"'{document}'",
         "chunks": "0",
+        "param_values": "null",
     }
 
     def statement(text: str) -> str:
