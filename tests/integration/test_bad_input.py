@@ -11,7 +11,7 @@ import httpx
 import pandas
 import pytest
 from postgres_fixtures import SourceDatabase, fresh_database, fresh_source
-from processes import Installation, assert_quiet, ended_run, free_port, installation
+from processes import Installation, assert_quiet, ended_run, installation
 
 #: rows of the wide result: some 6 MiB encoded
 WIDE_ROWS = 6000
@@ -50,9 +50,8 @@ def bad(pg_server, migrated_template, tmp_path_factory):
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         place.add_source(source)
-        closed = free_port()
         sources = {
-            "closed": {"port": str(closed)},
+            "closed": {"port": "1"},
             "nobody": {"password": "not-the-password-1"},
             "nowhere": {"dbname": "no_such_database"},
             "unresolved": {"host": "no-such-host.invalid"},

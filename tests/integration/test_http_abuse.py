@@ -25,9 +25,10 @@ CANARIES = {
     "source": "canary-source-secret-41uW",
 }
 #: columns that count uses, and tables that keep tries and the trail of what was done
-UNCOUNTED = {"login_failure", "access_epoch", "schema_migration", "source_kept"}
+UNCOUNTED = {"login_failure", "access_epoch", "source_kept", "worker"}
+#: what a worker counts in its own time
+UNCOUNTED |= {"run_tally", "run_tally_bucket", "run_tally_mark", "run_tally_open"}
 USED = {
-    "worker": ("seen_at", "figures"),
     "user_session": ("last_seen_at", "expires_at"),
     "api_token": ("last_used_at",),
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 import socket
 import struct
 
@@ -118,6 +119,11 @@ def received_bytes(connection: socket.socket) -> int:
 
 def _peek(fileno: int) -> bytes:
     """Return what waits to be read, and leave it there."""
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        # to receive would take the error away, and libpq could not say that the connection was refused
+        return b""
     connection = socket.socket(fileno=fileno)
     try:
         return connection.recv(_MOST_WAITING, socket.MSG_PEEK | socket.MSG_DONTWAIT)

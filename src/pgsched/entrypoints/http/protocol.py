@@ -75,6 +75,8 @@ class _Connection(HttpToolsProtocol):
         self._is_refused = False
         #: bytes of the head so far, without those of the chunk at hand, and the latter
         self._received = self._chunk = 0
+        #: whether a request ended in the chunk at hand
+        self._ended = False
         #: when the last answer from memory ended and nothing came since
         self._idle_since: float | None = None
 
@@ -96,8 +98,10 @@ class _Connection(HttpToolsProtocol):
             self._since = self.loop.time()
         self._idle_since = None
         self._chunk = len(data)
+        self._ended = False
         super().data_received(data)
-        if self._is_in_head:
+        # what ended a request in this chunk was its body, and no part of the next head
+        if self._is_in_head and not self._ended:
             self._received += len(data)
             if self._received > LARGEST_HEAD and not self._is_refused:
                 self._refuse(431, "too_large", f"the request's head is larger than {LARGEST_HEAD} bytes")
@@ -180,7 +184,7 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._since = None
-        self._is_in_head = True
+        self._is_in_head = self._ended = True
         self._received = 0
         if self._is_refused:
             return
