@@ -30,7 +30,7 @@ unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 tests/unit
 
 integration: $(VENV)/.dev tools
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
+	$(BIN)/python -m pytest -n 2 --dist loadfile --reruns 1 -r R tests/integration
 
 browser: $(VENV)/.dev chromium
 	$(BIN)/python -m pytest tests/browser
