@@ -13,7 +13,7 @@ def tidy(folder: Path, app_name: str, *, today: date, gzip_after_days: int, keep
     """Gzip and delete rotated logs of one program by the day in their name; never raises OSError.
 
     Files of other names are not touched. A compressed file appears whole or not at all; what a process left
-    half compressed when it was killed goes after a day, so that the next may try.
+    half compressed when it was killed is taken up by the next.
     """
     _drop_abandoned(folder, app_name, today)
     shape = re.compile(re.escape(app_name) + r"\.log\.([0-9]{4}-[0-9]{2}-[0-9]{2})(\.gz)?", re.ASCII)
@@ -33,8 +33,9 @@ def tidy(folder: Path, app_name: str, *, today: date, gzip_after_days: int, keep
 def _drop_abandoned(folder: Path, app_name: str, today: date) -> None:
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{app_name}.log.????-??-??.gz.new"):
-            with contextlib.suppress(OSError):
-                if datetime.fromtimestamp(path.stat().st_mtime, UTC).date() < today - timedelta(days=1):
+            with contextlib.suppress(OSError), path.open("rb") as left:
+                old = datetime.fromtimestamp(path.stat().st_mtime, UTC).date() < today - timedelta(days=1)
+                if old and _is_mine(left.fileno(), path):
                     path.unlink()
 
 
@@ -52,19 +53,32 @@ def _gzip(path: Path) -> None:
 
     target = path.with_name(f"{path.name}.gz")
     fresh = path.with_name(f"{path.name}.gz.new")
-    try:
-        # O_EXCL: one process at a time
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-    except FileExistsError:
-        return
-    try:
-        with path.open("rb") as plain, os.fdopen(descriptor, "wb") as raw:
-            with gzip.GzipFile(filename="", mode="wb", fileobj=raw) as packed:
+    with os.fdopen(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640), "wb") as raw:
+        if not _is_mine(raw.fileno(), fresh):
+            return
+        try:
+            # what a process that was killed had written of it
+            raw.truncate(0)
+            with path.open("rb") as plain, gzip.GzipFile(filename="", mode="wb", fileobj=raw) as packed:
                 shutil.copyfileobj(plain, packed)
             raw.flush()
             os.fsync(raw.fileno())
-        fresh.replace(target)
+            fresh.replace(target)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
         path.unlink()
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
+
+
+def _is_mine(descriptor: int, path: Path) -> bool:
+    """Take the file for this process alone; False when another works on it, or has finished with it.
+
+    The lock ends with its process, however that ends; no clock has to judge what was abandoned.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except OSError:
+        return False
