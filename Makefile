@@ -30,7 +30,9 @@ unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 tests/unit
 
 integration: $(VENV)/.dev tools
-	$(BIN)/python -m pytest -n 2 --dist loadfile --reruns 1 -r R tests/integration
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration || { [ $$? = 1 ] && \
+		echo "== those that failed, once more, alone and from the start" && \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5 -v tests/integration; }
 
 browser: $(VENV)/.dev chromium
 	$(BIN)/python -m pytest tests/browser
