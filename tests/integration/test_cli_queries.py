@@ -198,6 +198,31 @@ def test_ledger_lists_a_range_and_says_where_it_goes_on(place):
     assert place.refused("queries", "why", "nobody") == "there is no query nobody"
 
 
+def test_commands_take_the_parameter_set_that_is_named(place):
+    options = ("--param", "n:int", "--param-set", 'one={"n": 1}', "--param-set", 'two={"n": 2}')
+    hourly = ("--schedule-expr", "PT1H", "--start-at", "2026-01-01T00:30:00Z")
+    place.json(*add("in_sets", *options, *hourly, sql="select :n as n"))
+    assert place.json("queries", "test", "in_sets", "--params", "two")["result"]["data"] == [{"n": 2}]
+    assert place.json("queries", "test", "in_sets")["result"]["data"] == [{"n": 1}]
+    assert place.json("queries", "run", "in_sets", "--params", "two")["params"] == "two"
+    for command in ("test", "run"):
+        told = place.refused("queries", command, "in_sets", "--params", "three")
+        assert told == "params: the query has no parameter set three; it has one, two"
+    at = ("--at", "2026-01-01T01:45:00Z")
+    told = place.json("queries", "why", "in_sets", *at)
+    assert [entry["params"] for entry in told["sets"]] == ["one", "two"]
+    assert place.run("queries", "why", "in_sets", *at).stdout.count("outcome:") == 2
+    told = place.json("queries", "why", "in_sets", *at, "--params", "two")
+    assert (told["params"], told["outcome"], len(told["sets"])) == ("two", "due", 1)
+    window = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-01T02:00:00Z")
+    items = place.json("queries", "ledger", "in_sets", *window)["items"]
+    assert [entry["params"] for entry in items] == ["one", "two", "one", "two"]
+    assert len(place.json("queries", "ledger", "in_sets", *window, "--params", "one")["items"]) == 2
+    assert (
+        place.refused("queries", "why", "in_sets", "--params", "three") == "there is no parameter set three"
+    )
+
+
 def test_fresh_for_is_checked_as_a_duration(place):
     assert place.json(*add("fresh", "--fresh-for", "PT2H"))["fresh_for"] == "PT2H"
     assert place.refused(*add("unfresh", "--fresh-for", "soon")).startswith("fresh_for: ")

@@ -105,6 +105,57 @@ def test_dry_runs_are_few_at_once_and_end_with_their_client(office: Office) -> N
     assert office.editor.post("/api/admin/queries/sales/test").status_code == 200
 
 
+# parameter sets
+
+SETS = {
+    "sql_text": "select :n as n",
+    "parameters": [{"name": "n", "type": "int"}],
+    "param_sets": {"one": {"n": 1}, "two": {"n": 2}},
+}
+
+
+def test_dry_run_and_run_by_hand_take_the_set_that_is_named(office: Office) -> None:
+    office.add_source()
+    office.add_query(**SETS)
+    path = "/api/admin/queries/sales"
+    for body, set_, n in ((None, "one", 1), ({"params": None}, "one", 1), ({"params": "two"}, "two", 2)):
+        found = office.editor.post(f"{path}/test", json=body) if body else office.editor.post(f"{path}/test")
+        assert found.json()["result"]["data"] == [{"n": n}]
+        asked = office.editor.post(f"{path}/run", json=body) if body else office.editor.post(f"{path}/run")
+        assert (asked.status_code, asked.json()["params"]) == (202, set_)
+    before = office.state()
+    for verb in ("test", "run"):
+        for wrong in ("three", "", "x" * 500, "One"):
+            refused = office.editor.post(f"{path}/{verb}", json={"params": wrong})
+            assert code(refused) == (400, "invalid_request")
+            [fault] = refused.json()["errors"]
+            assert fault["field"] == "params"
+            assert fault["message"].endswith("it has one, two")
+        assert code(office.editor.post(f"{path}/{verb}", json={"params": 1})) == (400, "invalid_request")
+    assert office.state() == before
+    office.add_query(name="plain")
+    refused = office.editor.post("/api/admin/queries/plain/run", json={"params": "one"})
+    assert refused.json()["errors"][0]["message"].endswith("it has none")
+    first = office.editor.get("/api/queries/sales/runs", params={"params": "two"}).json()["items"]
+    assert [run["params"] for run in first] == ["two"]
+    older = office.editor.get(f"/api/queries/sales/runs/{first[0]['id']}/prev", params={"params": "one"})
+    assert (older.status_code, older.json()["params"]) == (200, "one")
+    assert office.editor.get(f"/api/queries/sales/runs/{first[0]['id']}/prev?params=two").status_code == 404
+
+
+def test_ledger_over_http_tells_of_each_set(office: Office) -> None:
+    office.add_source()
+    office.add_query(**SETS)
+    asked = {"start": "2026-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z", "limit": 3}
+    told = office.editor.get("/api/admin/queries/sales/ledger", params=asked).json()
+    assert [item["params"] for item in told["items"]] == ["one", "two"]
+    assert told["next_start"] > told["items"][0]["at"] == told["items"][1]["at"]
+    one = office.editor.get("/api/admin/queries/sales/ledger", params={**asked, "params": "two"}).json()
+    assert [item["params"] for item in one["items"]] == ["two"] * 3
+    unknown = office.editor.get("/api/admin/queries/sales/ledger", params={"params": "three"})
+    assert code(unknown) == (404, "not_found")
+
+
 # checks
 
 

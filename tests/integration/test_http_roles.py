@@ -250,6 +250,8 @@ ROWS: list[tuple[str, str, str, Any]] = [
     ("PUT", "/api/admin/queries/{query}/grants", "401 403 200 200 403", {"roles": [{"name": "viewer"}]}),
     ("PUT", "/api/admin/queries/open/grants", "401 403 400 400 403", {"roles": [{"name": "nobody"}]}),
     ("POST", "/api/admin/queries/{query}/run", "401 403 202 202 403", None),
+    ("POST", "/api/admin/queries/{query}/run", "401 403 400 400 403", {"params": "unknown"}),
+    ("POST", "/api/admin/queries/open/test", "401 403 400 400 403", {"params": "unknown"}),
     ("POST", "/api/admin/runs/{waiting_run}/cancel", "401 403 202 202 403", None),
     ("POST", "/api/admin/runs/{open_run1}/cancel", "401 403 409 409 403", None),
     ("GET", "/api/admin/queries/hidden/ledger", "401 403 200 200 403", None),

@@ -182,6 +182,44 @@ def test_schedule_that_cannot_be_read_any_more_names_nothing() -> None:
     assert explain(known, (row(3),), (), start=at(0), end=at(9), limit=5)[0][0].outcome is Fate.RAN
 
 
+SETS = ("eu", "us")
+
+
+def test_sets_of_an_instant_have_entries_of_their_own() -> None:
+    known = past(hourly(), hourly(2.5, sets=SETS), hourly(4.5, sets=("us",)))
+    gap = RecordedGap(
+        gap=Gap(from_at=at(3), to_at=at(4), instants=2, reason=SkipReason.MISFIRE), at=at(5), params="us"
+    )
+    rows = (row(2), row(3, params="eu"), row(5, RunStatus.RUNNING, params="us"))
+    found, _ = explain(known, rows, (gap,), start=at(2), end=at(6), limit=10)
+    assert [(entry.at, entry.params, entry.outcome) for entry in found] == [
+        (at(2), None, Fate.RAN),
+        (at(3), "eu", Fate.RAN),
+        (at(3), "us", Fate.MISSED),
+        (at(4), "eu", Fate.UNRECORDED),
+        (at(4), "us", Fate.MISSED),
+        (at(5), "us", Fate.RUNNING),
+    ]
+    assert newest_expected(known, at(9), "eu") == at(4)
+
+
+@given(limit=st.integers(1, 7), only=st.sampled_from([None, *SETS]))
+def test_pages_never_part_the_sets_of_an_instant(limit: int, only: str | None) -> None:
+    known = past(hourly(), hourly(4.5, sets=SETS), hourly(9.5), now=12)
+    wanted = [(at(hours), name) for hours in range(15) for name in (SETS if 4.5 < hours < 9.5 else (None,))]
+    start: datetime | None = at(0)
+    told: list[Entry] = []
+    while start is not None:
+        page, following = explain(known, (), (), start=start, end=at(15), limit=limit, params=only)
+        assert len(page) <= max(limit, len(SETS))
+        assert following is None or following > start
+        told += page
+        start = following
+    assert [(entry.at, entry.params) for entry in told] == [
+        each for each in wanted if only is None or each[1] == only
+    ]
+
+
 @settings(deadline=None)
 @given(
     changes=st.lists(st.tuples(st.floats(0, 48), st.integers(20, 240), st.booleans()), max_size=5),

@@ -106,11 +106,14 @@ class DryRun:
         *,
         limit: int = DEFAULT_LIMIT,
         timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        params: str | None = None,
     ) -> DryResult:
         """Run the query of this name or id; cancelling the task cancels the statement at the source.
 
+        ``params`` names a parameter set of the query; without it the first is taken.
+
         Raises:
-            InvalidInput: ``limit`` or ``timeout_ms`` is out of bounds.
+            InvalidInput: ``limit`` or ``timeout_ms`` is out of bounds, or there is no such set.
             NotFound: there is no such query.
             TooManyRequests: as many as may be are under way.
             KeyFault: the source's password cannot be opened here.
@@ -119,19 +122,19 @@ class DryRun:
         """
         check_bounds(limit, timeout_ms)
         job = await self._jobs.get(key)
+        chosen = job.spec.set_called(params)
         source = await self._sources.get(job.spec.data_source_id)
         with self._slots.one(by.name, source.id):
             started = time.monotonic()
             password = await open_password(self._vault, source)
             spec = job.spec
-            params = spec.set_names[0]
             check = partial(self._guard.check, allow_user_functions=source.allow_user_functions)
-            await judge(partial(asyncio.to_thread, check), spec, params=params)
+            await judge(partial(asyncio.to_thread, check), spec, params=chosen)
             statement = replace(
                 statement_of(
                     spec,
                     source,
-                    params=params,
+                    params=chosen,
                     scheduled_at=await self._clock.now(),
                     application_name=f"pgsched:test/{job.id}",
                 ),

@@ -123,9 +123,12 @@ class RequestRun:
         """Queue the run, of a disabled query too, with the parameter set that is named or the first.
 
         Raises:
-            NotFound: there is no such query, or no such set.
+            NotFound: there is no such query.
+            InvalidInput: it has no such set.
         """
         job = await self._jobs.get(key)
+        if params is not None:
+            job.spec.set_called(params)
         async with self._transactions.begin():
             run = await self._queue.request(job.id, params=params)
             told: dict[str, object] = {"query_id": job.id}

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgsched.application.ports.ledger import LedgerView
-from pgsched.domain.errors import FieldFault, InvalidInput
+from pgsched.domain.errors import FieldFault, InvalidInput, NotFound
 from pgsched.domain.ledger import Entry, Fate, Past, expected, explain, newest_expected
+from pgsched.domain.parameters import MOST_SETS
 
 _A_DAY = timedelta(days=1)
 _MOMENT = timedelta(microseconds=1)
@@ -40,8 +41,10 @@ class Answer:
     name: str
     #: what was asked for, UTC
     asked_at: datetime
-    #: what became of the last instant not later than that
+    #: what became of the last instant not later than that, of the set asked for or the first
     entry: Entry
+    #: the same of each parameter set asked for; empty for a query without sets
+    sets: Sequence[Entry]
     #: the instant after that, UTC; None when there is none in ten years
     following: datetime | None
 
@@ -53,49 +56,72 @@ class ExplainInstants:
         self._view = view
 
     async def ledger(
-        self, query: str | int, start: datetime | None = None, end: datetime | None = None, *, limit: int
+        self,
+        query: str | int,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        limit: int,
+        params: str | None = None,
     ) -> Ledger:
-        """Explain up to ``limit`` instants from ``start`` (inclusive) to ``end`` (exclusive).
+        """Explain instants from ``start`` (inclusive) to ``end`` (exclusive), ``limit`` entries at most.
 
-        Without ``end`` up to now, without ``start`` the day before the end.
+        Each parameter set has an entry of its own for each instant; ``params`` names the only one wanted. The
+        entries of one instant stay together, even if they alone are more than ``limit``. Without ``end`` up
+        to now, without ``start`` the day before the end.
 
         Raises:
-            NotFound: there is no such query.
+            NotFound: there is no such query, or it never had such a set.
             InvalidInput: the range is empty.
         """
-        past = await self._view.past(query)
+        past = await self._past(query, params)
         end = past.now if end is None else end
         start = end - _A_DAY if start is None else start
         if start >= end:
             raise InvalidInput.of(FieldFault(field="end", message="must be later than start"))
-        entries, following = await self._explained(past, start, end, limit)
+        entries, following = await self._explained(past, start, end, limit, params)
         return Ledger(query_id=past.query_id, name=past.name, items=entries, next_start=following)
 
-    async def why(self, query: str | int, at: datetime | None = None) -> Answer:
-        """Explain the last instant not later than ``at``, or than now.
+    async def why(self, query: str | int, at: datetime | None = None, *, params: str | None = None) -> Answer:
+        """Explain the last instant not later than ``at``, or than now, for one parameter set or for all.
 
         Raises:
-            NotFound: there is no such query.
+            NotFound: there is no such query, or it never had such a set.
         """
-        past = await self._view.past(query)
+        past = await self._past(query, params)
         asked_at = past.now if at is None else at
-        newest = newest_expected(past, asked_at)
-        if newest is None:
-            entry = Entry(
+        newest = newest_expected(past, asked_at, params)
+        entries: Sequence[Entry] = (
+            Entry(
                 at=asked_at,
+                params=params,
                 outcome=Fate.BEFORE,
                 detail="no schedule of this query named that time, or any before",
-            )
-        else:
-            (entry, *_), _ = await self._explained(past, newest, newest + _MOMENT, 1)
+            ),
+        )
+        if newest is not None:
+            entries, _ = await self._explained(past, newest, newest + _MOMENT, 1, params)
         ahead = expected(past, asked_at + _MOMENT, asked_at + _AHEAD)
-        following = next((instant for instant, _ in ahead), None)
+        following = next((at for at, phase in ahead if params is None or params in phase.sets), None)
         return Answer(
-            query_id=past.query_id, name=past.name, asked_at=asked_at, entry=entry, following=following
+            query_id=past.query_id,
+            name=past.name,
+            asked_at=asked_at,
+            entry=entries[0],
+            sets=[entry for entry in entries if entry.params is not None],
+            following=following,
         )
 
+    async def _past(self, query: str | int, params: str | None) -> Past:
+        past = await self._view.past(query)
+        if params is not None and not any(params in phase.sets for phase in past.phases):
+            raise NotFound("parameter set", params)
+        return past
+
     async def _explained(
-        self, past: Past, start: datetime, end: datetime, limit: int
+        self, past: Past, start: datetime, end: datetime, limit: int, params: str | None
     ) -> tuple[list[Entry], datetime | None]:
-        rows, gaps = await self._view.rows(past.query_id, start, end, limit=limit + 1)
-        return explain(past, tuple(rows), tuple(gaps), start=start, end=end, limit=limit)
+        rows, gaps = await self._view.rows(
+            past.query_id, start, end, limit=limit + MOST_SETS + 1, params=params
+        )
+        return explain(past, tuple(rows), tuple(gaps), start=start, end=end, limit=limit, params=params)

@@ -23,20 +23,20 @@ _T = TypeVar("_T")
 
 
 class Verdicts:
-    """The guard's answers by statement and by what its source allows: it judges by nothing else."""
+    """The guard's answers by statement, its places and what its source allows: it judges by nothing else."""
 
     def __init__(self, guard: SqlGuard) -> None:
         self._guard = guard
-        self._known: dict[tuple[bytes, bool], Verdict] = {}
+        self._known: dict[tuple[bytes, bool, int], Verdict] = {}
 
-    async def of(self, sql: str, *, allow_user_functions: bool) -> Verdict:
-        """Judge a statement."""
+    async def of(self, sql: str, *, allow_user_functions: bool, places: int = 0) -> Verdict:
+        """Judge a statement, as ``SqlGuard.check`` does."""
         # a digest, so that a thousand long statements do not stay in memory
-        key = hashlib.sha256(sql.encode(errors="surrogatepass")).digest(), allow_user_functions
+        key = hashlib.sha256(sql.encode(errors="surrogatepass")).digest(), allow_user_functions, places
         verdict = self._known.get(key)
         if verdict is None:
             verdict = await asyncio.to_thread(
-                self._guard.check, sql, allow_user_functions=allow_user_functions
+                self._guard.check, sql, allow_user_functions=allow_user_functions, places=places
             )
             _remember(self._known, key, verdict)
         return verdict

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from datetime import datetime
+from typing import Protocol
 
 from pgsched.application.ports.execution import Argument, Statement
 from pgsched.domain.errors import InvalidInput, SqlNotAllowed
@@ -14,8 +15,13 @@ from pgsched.domain.sources import DataSource
 from pgsched.domain.sql_guard import Verdict, excerpt
 from pgsched.domain.sql_parameters import Rewritten, rewrite
 
-#: judges one text
-Check = Callable[[str], Awaitable[Verdict]]
+
+class Check(Protocol):
+    """Judges one text, in which the first ``places`` places are bound."""
+
+    def __call__(self, sql: str, *, places: int) -> Awaitable[Verdict]:
+        """Return what the guard says."""
+
 
 _BEFORE = "SELECT (\n"
 
@@ -31,7 +37,7 @@ async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> No
         InvalidInput: the statement cannot take its parameters.
     """
     rewritten = rewrite_statement(spec)
-    verdict = await check(rewritten.sql)
+    verdict = await check(rewritten.sql, places=len(rewritten.names))
     if not verdict.allowed:
         raise SqlNotAllowed(
             _as_written(verdict, rewritten.sql, spec.sql_text),
@@ -39,8 +45,8 @@ async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> No
             position=verdict.position,
         )
     for where, parameter, expression in _expressions(spec, params):
-        asked = f"{_BEFORE}{_rewrite_expression(expression, where)}\n)::{parameter.type}"
-        verdict = await check(asked)
+        inner = rewrite(expression, {SCHEDULED_AT}, field=where)
+        verdict = await check(f"{_BEFORE}{inner.sql}\n)::{parameter.type}", places=len(inner.names))
         if not verdict.allowed:
             place = None if verdict.position is None else verdict.position - len(_BEFORE)
             raise SqlNotAllowed(
@@ -123,17 +129,13 @@ def _expressions(spec: JobSpec, params: str | None) -> Iterator[tuple[str, Param
             yield f"parameters ({where})", declared[name], value.sql
 
 
-def _rewrite_expression(expression: str, where: str) -> str:
-    return rewrite(expression, {SCHEDULED_AT}, field=where).sql
-
-
 def _argument(parameter: Parameter, value: Value) -> Argument:
     return Argument(
         name=parameter.name,
         type=parameter.type,
         oid=parameter.oid,
         text=value.text,
-        sql=None if value.sql is None else _rewrite_expression(value.sql, parameter.name),
+        sql=None if value.sql is None else rewrite(value.sql, {SCHEDULED_AT}, field=parameter.name).sql,
     )
 
 

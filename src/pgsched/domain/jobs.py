@@ -148,6 +148,21 @@ class JobSpec:
         """The sets that each instant is run with; one without a name when there are none."""
         return tuple(one.name for one in self.param_sets) or ("",)
 
+    def set_called(self, name: str | None) -> str:
+        """Return the set that somebody asks for: the one of that name, the first (or none) without a name.
+
+        Raises:
+            InvalidInput: the query has no such set.
+        """
+        if name is None:
+            return self.set_names[0]
+        known = [one.name for one in self.param_sets]
+        if name in known:
+            return name
+        there = f"it has {', '.join(known)}" if known else "it has none"
+        message = f"the query has no parameter set {ascii(name[:63])[1:-1]}; {there}"
+        raise InvalidInput.of(FieldFault(field="params", message=message))
+
     def described(self) -> dict[str, object]:
         """Return the fields by name, parameters and sets as JSON holds them."""
         told: dict[str, object] = {field.name: getattr(self, field.name) for field in fields(self)}

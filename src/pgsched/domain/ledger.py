@@ -1,13 +1,13 @@
 """The ledger: every instant that a query's schedules named, and what became of it, from the record.
 
 Pure: the query's past (which schedule was in force when, whether it was enabled or paused) and its rows in,
-one entry for each instant out. Nothing is guessed: where the record is silent the entry says so.
+one entry for each instant and parameter set out. Nothing is guessed: where the record is silent, it says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from heapq import merge
@@ -71,6 +71,8 @@ class Phase:
     schedule: Schedule
     #: whether they were planned
     enabled: bool
+    #: parameter sets that each instant was run with; one without a name for a query without sets
+    sets: tuple[str, ...] = ("",)
     #: why they were recorded and not run, None when not paused
     pause_reason: str | None = None
     #: the first instant that was to be planned when it began, UTC; earlier than ``since`` for a backlog
@@ -119,14 +121,18 @@ class RecordedGap:
     gap: Gap
     #: when the row was written, UTC
     at: datetime
+    #: whose instants, empty for a query without sets
+    params: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One instant and what became of it."""
+    """One instant, of one parameter set, and what became of it."""
 
     #: the instant, UTC
     at: datetime
+    #: the parameter set, None for a query without sets
+    params: str | None = None
     #: what became of it
     outcome: Fate
     #: the same for a person, with the reason
@@ -150,10 +156,15 @@ def expected(past: Past, start: datetime, end: datetime) -> Iterator[tuple[datet
         seen = at
 
 
-def newest_expected(past: Past, until: datetime) -> datetime | None:
-    """Return the last instant not later than ``until`` that any schedule named, None when there is none."""
+def newest_expected(past: Past, until: datetime, params: str | None = None) -> datetime | None:
+    """Return the last instant not later than ``until`` that any schedule named, None when there is none.
+
+    With ``params`` the last one that had this parameter set.
+    """
     newest = None
     for phase, begin, end in _stretches(past):
+        if params is not None and params not in phase.sets:
+            continue
         try:
             at = phase.schedule.newest_until(until if end is None else min(until, end))
         except PgschedError:
@@ -171,17 +182,42 @@ def explain(
     start: datetime,
     end: datetime,
     limit: int,
+    params: str | None = None,
 ) -> tuple[list[Entry], datetime | None]:
-    """Say of up to ``limit`` instants what became of them, and where the next ones begin, None at the end.
+    """Say of instants what became of them, and where the next ones begin, None at the end.
 
-    ``rows`` are the scheduled runs in the range, oldest first, at least ``limit + 1`` of them if there are;
-    ``gaps`` those that reach into it. An instant that has a row and that no known schedule named is told too.
+    At most ``limit`` entries, one for each instant and parameter set (or for ``params`` alone); the sets of
+    one instant are never parted, so an instant with more sets than that comes by itself.
+
+    ``rows`` are the scheduled runs in the range (of ``params`` alone when given), oldest first, at least
+    ``limit + MOST_SETS + 1`` of them if there are; ``gaps`` those that reach into it. An instant that has a
+    row and that no known schedule named is told too.
     """
-    by_instant = {row.run.scheduled_at: row for row in rows}
+    recorded: dict[datetime, dict[str, Recorded]] = {}
+    for row in rows:
+        recorded.setdefault(row.run.scheduled_at, {})[row.run.params or ""] = row
     named = dict(islice(expected(past, start, end), limit + 1))
-    instants = sorted(named.keys() | by_instant.keys())
-    entries = [_entry(past, at, named.get(at), by_instant.get(at), gaps) for at in instants[:limit]]
-    return entries, instants[limit] if len(instants) > limit else None
+    # which instants come after these is not known yet
+    horizon = max(named) if len(named) > limit else None
+    entries: list[Entry] = []
+    for at in sorted(named.keys() | recorded.keys()):
+        if at == horizon:
+            return entries, at
+        phase, its_rows = named.get(at), recorded.get(at, {})
+        its_gaps = {each.params: each for each in gaps if each.gap.from_at <= at <= each.gap.to_at}
+        sets = dict.fromkeys((*(phase.sets if phase is not None else ()), *its_rows, *its_gaps))
+        told = [
+            replace(
+                _entry(past, at, phase, its_rows.get(name), its_gaps.get(name)),
+                params=name or None,
+            )
+            for name in sets
+            if params is None or name == params
+        ]
+        if entries and len(entries) + len(told) > limit:
+            return entries, at
+        entries += told
+    return entries, None
 
 
 def _per_phase(past: Past, start: datetime, end: datetime) -> list[Iterator[tuple[datetime, Phase]]]:
@@ -215,15 +251,14 @@ def _stretches(past: Past) -> Iterator[tuple[Phase, datetime, datetime | None]]:
 
 
 def _entry(
-    past: Past, at: datetime, phase: Phase | None, row: Recorded | None, gaps: tuple[RecordedGap, ...]
+    past: Past, at: datetime, phase: Phase | None, row: Recorded | None, gap: RecordedGap | None
 ) -> Entry:
     if row is not None:
         return _of_row(past, at, row)
-    for each in gaps:
-        if each.gap.from_at <= at <= each.gap.to_at:
-            outcome, detail = _not_run(past, at, phase, each.gap.reason, each.at)
-            detail += f" (one of {each.gap.instants} instants recorded together)"
-            return Entry(at=at, outcome=outcome, detail=detail, error_code=each.gap.reason.value)
+    if gap is not None:
+        outcome, detail = _not_run(past, at, phase, gap.gap.reason, gap.at)
+        detail += f" (one of {gap.gap.instants} instants recorded together)"
+        return Entry(at=at, outcome=outcome, detail=detail, error_code=gap.gap.reason.value)
     outcome, detail = _unrecorded(past, at, phase)
     return Entry(at=at, outcome=outcome, detail=detail)
 

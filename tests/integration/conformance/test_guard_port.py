@@ -58,3 +58,22 @@ def test_statement_that_does_more_is_refused_with_its_place(
 def test_positions_count_characters(guard: SqlGuard) -> None:
     verdict = guard.check("values ('ä€😀'); drop table t")
     assert verdict.position == 17
+
+
+@pytest.mark.parametrize(
+    ("sql", "places", "position"),
+    [
+        ("select $1", 1, None),
+        ("select $2, $1 || $2", 2, None),
+        ("select $1", 0, 8),
+        ("select $1, $2", 1, 12),
+        ("select $0", 3, 8),
+        ("select $1 limit $3", 2, 17),
+    ],
+)
+def test_places_that_are_bound_are_allowed(
+    guard: SqlGuard, sql: str, places: int, position: int | None
+) -> None:
+    verdict = guard.check(sql, places=places)
+    assert (verdict.allowed, verdict.position) == (position is None, position)
+    assert verdict.code in (None, "parameter_not_allowed")

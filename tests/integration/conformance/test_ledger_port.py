@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from factories import failure, gap, plan, worker_info
+from factories import failure, gap, plan, success, worker_info
 from worlds import World
 
 from pgsched.application.ledger import ExplainInstants
@@ -111,3 +112,58 @@ async def test_ledger_tells_a_missed_night(world: World) -> None:
     assert rest.next_start is None
     with pytest.raises(InvalidInput):
         await explain.ledger(job.id, end, end, limit=10)
+
+
+SETS = {
+    "parameters": [{"name": "n", "type": "int"}],
+    "param_sets": {"one": {"n": 1}, "two": {"n": 2}},
+}
+
+
+async def test_each_parameter_set_has_an_outcome_of_its_own(world: World) -> None:
+    job = await world.job(schedule_expr="PT1H", sql_text="select :n as n", **SETS)
+    explain = ExplainInstants(world.ledger)
+    await world.plan()
+    claim = await world.claim()
+    await world.queue.succeed(claim.hold, success({"n": 1}))
+    failed = "two" if claim.params == "one" else "one"
+    other = await world.claim()
+    await world.queue.fail(other.hold, failure(), retry_in_s=None)
+    wanted = {claim.params: Fate.RAN, failed: Fate.FAILED}
+    answer = await explain.why(job.id)
+    assert {entry.params: entry.outcome for entry in answer.sets} == wanted
+    for name, fate in wanted.items():
+        answer = await explain.why(job.id, params=name)
+        assert [(entry.params, entry.outcome) for entry in answer.sets] == [(name, fate)]
+        end = job.anchor_at + timedelta(hours=2)
+        told = await explain.ledger(job.id, job.anchor_at, end, limit=9, params=name)
+        assert [(entry.params, entry.outcome) for entry in told.items] == [(name, fate), (name, Fate.NOT_DUE)]
+    for asked in (explain.why(job.id, params="three"), explain.ledger(job.id, limit=1, params="three")):
+        with pytest.raises(NotFound, match="parameter set three"):
+            await asked
+
+
+async def test_gaps_are_each_sets_own(world: World) -> None:
+    job = await world.job(schedule_expr="PT1M", sql_text="select :n as n", **SETS)
+    end = job.anchor_at + timedelta(hours=2)
+    await world.plan(plan(gaps=(gap(job.anchor_at, end),)))
+    _, gaps = await world.ledger.rows(job.id, job.anchor_at, end, limit=1)
+    assert [each.params for each in gaps] == ["one", "two"]
+    _, gaps = await world.ledger.rows(job.id, job.anchor_at, end, limit=1, params="two")
+    assert [each.params for each in gaps] == ["two"]
+    told = await ExplainInstants(world.ledger).ledger(job.id, job.anchor_at, end, limit=5)
+    assert [(entry.params, entry.outcome) for entry in told.items] == [
+        ("one", Fate.MISSED),
+        ("two", Fate.MISSED),
+    ] * 2
+
+
+async def test_sets_that_come_and_go_begin_phases(world: World) -> None:
+    job = await world.job(schedule_expr="PT1H", sql_text="select :n as n", **SETS)
+    other_values = replace(job.spec, param_sets={"one": {"n": 5}, "two": {"n": 2}})
+    job = await world.jobs.change(job, other_values)
+    await world.advance(5)
+    job = await world.jobs.change(job, replace(job.spec, param_sets={"two": {"n": 2}, "three": {"n": 3}}))
+    past = await world.ledger.past(job.id)
+    assert [phase.sets for phase in past.phases] == [("one", "two"), ("two", "three")]
+    assert (await world.ledger.past((await world.job()).id)).phases[0].sets == ("",)

@@ -33,3 +33,22 @@ async def test_each_set_has_instants_overlaps_and_results_of_its_own(world: Worl
     with pytest.raises(NotFound, match="parameter set three"):
         await world.queue.request(job.id, params="three")
     assert {run.status for run in await world.runs(job)} == {RunStatus.SUCCESS, RunStatus.QUEUED}
+
+
+async def test_neighbours_can_be_those_of_one_set(world: World) -> None:
+    job = await world.job(sql_text="select :n as n", enabled=False, **SETS)
+    ones, twos = [], []
+    for _ in range(2):
+        for name, runs in (("one", ones), ("two", twos)):
+            await world.advance(1)
+            runs.append((await world.queue.request(job.id, params=name)).id)
+
+    async def neighbour(run_id: int, **asked: object) -> int:
+        return (await world.run_view.neighbour(EVERYTHING, job.id, run_id, **asked)).run.id
+
+    assert await neighbour(ones[1], newer=False) == twos[0]
+    assert await neighbour(ones[1], newer=False, params="one") == ones[0]
+    assert await neighbour(ones[0], newer=True, params="one") == ones[1]
+    assert await neighbour(ones[0], newer=True, params="two") == twos[0]
+    with pytest.raises(NotFound):
+        await neighbour(twos[1], newer=True, params="one")

@@ -24,28 +24,29 @@ class PostgresGrammarGuard:
     def __init__(self) -> None:
         self._stack = BigStack()
 
-    def check(self, sql: str, *, allow_user_functions: bool = True) -> Verdict:
+    def check(self, sql: str, *, allow_user_functions: bool = True, places: int = 0) -> Verdict:
         """Judge one statement; never raises on any text. Position counts characters from 1.
 
         Of several faults the first in the text is told. ``allow_user_functions=False`` also refuses
         functions, operators and sampling methods that are not built in; casts to user-defined types, and
-        user-defined functions called as ``row.function``, look like others offline and pass.
+        user-defined functions called as ``row.function``, look like others offline and pass. The places
+        ``$1`` to ``$places`` are bound when it runs; any other is refused.
         """
-        return self.check_all([sql], allow_user_functions=allow_user_functions)[0]
+        return self._stack.run(lambda: _judged(sql, allow_user_functions, places))
 
     def check_all(self, statements: Sequence[str], *, allow_user_functions: bool = True) -> list[Verdict]:
         """Judge statements one after another, with one change of threads for all of them."""
-        return self._stack.run(lambda: [_judged(sql, allow_user_functions) for sql in statements])
+        return self._stack.run(lambda: [_judged(sql, allow_user_functions, 0) for sql in statements])
 
 
-def _judged(sql: str, allow_user_functions: bool) -> Verdict:
+def _judged(sql: str, allow_user_functions: bool, places: int) -> Verdict:
     try:
-        return _check(sql, bounded(sql), allow_user_functions)
+        return _check(sql, bounded(sql), _judge_for(allow_user_functions, places))
     except Fault as fault:
         return _verdict(sql, fault.rule, fault.detail, fault.position)
 
 
-def _check(sql: str, encoded: bytes, allow_user_functions: bool) -> Verdict:
+def _check(sql: str, encoded: bytes, judge: Judge) -> Verdict:
     tree = parse(sql)
     if not tree.stmts:
         return _verdict(sql, Rule.EMPTY_STATEMENT, "there is no statement; write one SELECT", None)
@@ -64,7 +65,7 @@ def _check(sql: str, encoded: bytes, allow_user_functions: bool) -> Verdict:
     if statement.WhichOneof("node") != "select_stmt":
         detail = "only SELECT, WITH … SELECT, VALUES and TABLE are allowed, and they only read"
         return _verdict(sql, Rule.NOT_A_SELECT, detail, position(encoded, tokens(sql, encoded)[0].start))
-    found = first(sql, encoded, _judge_for(allow_user_functions).findings(statement))
+    found = first(sql, encoded, judge.findings(statement))
     if found is None:
         return Verdict.passed()
     place, finding = found
@@ -89,5 +90,5 @@ def builtin_catalog() -> Catalog:
 
 
 @cache
-def _judge_for(allow_user_functions: bool) -> Judge:
-    return Judge(catalog=builtin_catalog(), allow_user_functions=allow_user_functions)
+def _judge_for(allow_user_functions: bool, places: int) -> Judge:
+    return Judge(catalog=builtin_catalog(), allow_user_functions=allow_user_functions, places=places)

@@ -58,8 +58,10 @@ WRITING = {"InsertStmt": "INSERT", "UpdateStmt": "UPDATE", "DeleteStmt": "DELETE
 class Judge:
     """The rules; one serves any number of statements and threads."""
 
-    def __init__(self, *, catalog: Catalog, allow_user_functions: bool) -> None:
+    def __init__(self, *, catalog: Catalog, allow_user_functions: bool, places: int = 0) -> None:
+        """Allow ``$1`` to ``$places``, which are bound when the statement runs."""
         self._catalog = catalog
+        self._places = places
         self._allow_user_functions = allow_user_functions
         self._by_class: dict[type, _Rule | None] = {}
         self._parts: dict[type, tuple[str | None, list[str], list[str]]] = {}
@@ -178,7 +180,9 @@ class Judge:
             offset=node.location,
         )
 
-    def _parameter(self, node: Any) -> Finding:
+    def _parameter(self, node: Any) -> Finding | None:
+        if 1 <= node.number <= self._places:
+            return None
         return Finding(
             rule=Rule.PARAMETER_NOT_ALLOWED,
             detail=f"${node.number} is a parameter and nothing fills it in; write the value",

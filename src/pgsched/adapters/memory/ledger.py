@@ -38,7 +38,7 @@ class MemoryLedger:
         raise NotFound("query", query)
 
     async def rows(
-        self, query_id: int, start: datetime, end: datetime, *, limit: int
+        self, query_id: int, start: datetime, end: datetime, *, limit: int, params: str | None = None
     ) -> tuple[Sequence[Recorded], Sequence[RecordedGap]]:
         """Return the scheduled runs of a range, and the gaps there."""
         runs = [
@@ -47,10 +47,11 @@ class MemoryLedger:
             if record.run.query_id == query_id
             and record.run.trigger is Trigger.SCHEDULE
             and start <= record.run.scheduled_at < end
+            and params in (None, record.run.params or "")
         ]
         gaps = [
-            RecordedGap(gap=gap, at=self._store.gap_times[key])
+            RecordedGap(gap=gap, at=self._store.gap_times[key], params=key[2])
             for key, gap in sorted(self._store.gaps.items())
-            if key[0] == query_id and gap.from_at < end and gap.to_at >= start
+            if key[0] == query_id and gap.from_at < end and gap.to_at >= start and params in (None, key[2])
         ]
         return runs[:limit], gaps

@@ -135,6 +135,7 @@ class Jobs(dict[int, Job]):
             since=self._store.clock.read(),
             schedule=job.schedule,
             enabled=spec.enabled,
+            sets=spec.set_names,
             pause_reason=job.pause_reason,
             first_at=job.next_run_at,
         )

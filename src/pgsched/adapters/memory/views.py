@@ -155,12 +155,20 @@ class MemoryRunView(_Reader):
         return _stored(record, audience, access, whole=whole)
 
     async def neighbour(
-        self, audience: Audience, query: str | int, run_id: int, *, newer: bool, whole: bool = True
+        self,
+        audience: Audience,
+        query: str | int,
+        run_id: int,
+        *,
+        newer: bool,
+        whole: bool = True,
+        params: str | None = None,
     ) -> StoredRun:
         """Return the next newer or older run of the same query."""
         job = self._job(audience, query)
-        runs = self._runs(job)
-        place = runs.index(self._record(job, run_id)) + (-1 if newer else 1)
+        here = self._record(job, run_id)
+        runs = [each for each in self._runs(job) if each is here or params in (None, each.run.params)]
+        place = runs.index(here) + (-1 if newer else 1)
         if not 0 <= place < len(runs):
             raise NotFound(f"run {'after' if newer else 'before'} run", run_id)
         return _stored(runs[place], audience, self._access(audience, job), whole=whole)

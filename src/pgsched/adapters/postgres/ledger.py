@@ -35,10 +35,13 @@ _RUNS: Final = f"""
 select {RUN_COLUMNS}, r.created_at from query_run r
 where r.query_id = %(query_id)s and r.trigger = 'schedule'
   and r.scheduled_at >= %(start)s and r.scheduled_at < %(end)s
-order by r.scheduled_at limit %(limit)s"""
+  and (%(params)s::text is null or r.params = %(params)s)
+order by r.scheduled_at, r.id limit %(limit)s"""
 _GAPS: Final = """
-select from_at, to_at, instants, reason, created_at from query_gap
-where query_id = %(query_id)s and from_at < %(end)s and to_at >= %(start)s order by from_at"""
+select from_at, to_at, instants, reason, created_at, params from query_gap
+where query_id = %(query_id)s and from_at < %(end)s and to_at >= %(start)s
+  and (%(params)s::text is null or params = %(params)s)
+order by from_at, id"""
 
 
 class PostgresLedger:
@@ -74,10 +77,10 @@ class PostgresLedger:
         )
 
     async def rows(
-        self, query_id: int, start: datetime, end: datetime, *, limit: int
+        self, query_id: int, start: datetime, end: datetime, *, limit: int, params: str | None = None
     ) -> tuple[Sequence[Recorded], Sequence[RecordedGap]]:
         """Return the scheduled runs of a range, and the gaps there."""
-        values = {"query_id": query_id, "start": start, "end": end, "limit": limit}
+        values = {"query_id": query_id, "start": start, "end": end, "limit": limit, "params": params}
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=dict_row) as cursor,
@@ -86,7 +89,7 @@ class PostgresLedger:
             gaps = await (await cursor.execute(_GAPS, values)).fetchall()
         return (
             [Recorded(run=run_from(row), at=row["created_at"]) for row in runs],
-            [RecordedGap(gap=_gap(row), at=row["created_at"]) for row in gaps],
+            [RecordedGap(gap=_gap(row), at=row["created_at"], params=row["params"]) for row in gaps],
         )
 
 
@@ -100,6 +103,7 @@ def _phase(row: dict[str, Any]) -> Phase:
             anchor=row["anchor_at"],
         ),
         enabled=row["enabled"],
+        sets=tuple(row["param_sets"]) or ("",),
         pause_reason=row["pause_reason"],
         first_at=row["first_at"],
     )

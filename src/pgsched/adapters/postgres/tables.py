@@ -107,6 +107,7 @@ query_phase = Table(
     _column("enabled", Boolean()),
     _column("pause_reason", Text(), null=True),
     _column("first_at", _AT, null=True),
+    _column("param_sets", JSONB()),
 )
 
 source_kept = Table(

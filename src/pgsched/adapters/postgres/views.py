@@ -194,18 +194,26 @@ class PostgresRunView(Reader):
         raise NotFound("run", run_id)
 
     async def neighbour(
-        self, audience: Audience, query: str | int, run_id: int, *, newer: bool, whole: bool = True
+        self,
+        audience: Audience,
+        query: str | int,
+        run_id: int,
+        *,
+        newer: bool,
+        whole: bool = True,
+        params: str | None = None,
     ) -> StoredRun:
         """Return the next newer or older run of the same query."""
         query_id, access = await self._query(audience, query)
         at, place = await self._place(query_id, run_id)
         sign, direction = (">", "asc") if newer else ("<", "desc")
+        of_set = "" if params is None else f"and {_PARAMS_ARE.format('r')}"
         rows = await self.ask(
             f"""select {RUN_COLUMNS}, {_blob("true" if whole and access.rows is None else "false")}
                 from query_run r {_WITH_BLOB}
-                where r.query_id = %(query_id)s and (r.scheduled_at, r.id) {sign} (%(at)s, %(place)s)
+                where r.query_id = %(query_id)s and (r.scheduled_at, r.id) {sign} (%(at)s, %(place)s) {of_set}
                 order by r.scheduled_at {direction}, r.id {direction} limit 1""",
-            {"query_id": query_id, "at": at, "place": place},
+            {"query_id": query_id, "at": at, "place": place, "params": params},
         )
         if not rows:
             raise NotFound(f"run {'after' if newer else 'before'} run", run_id)

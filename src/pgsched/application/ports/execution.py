@@ -180,6 +180,9 @@ class QuerySource(Protocol):
 class SqlGuard(Protocol):
     """Judges statements with Postgres's own grammar, offline."""
 
-    def check(self, sql: str, *, allow_user_functions: bool = True) -> Verdict:
-        """Judge one statement; never raises on any text. Position counts characters from 1."""
+    def check(self, sql: str, *, allow_user_functions: bool = True, places: int = 0) -> Verdict:
+        """Judge one statement; never raises on any text. Position counts characters from 1.
+
+        The places ``$1`` to ``$places`` are bound when it runs; any other is refused.
+        """
         ...

@@ -22,10 +22,11 @@ class LedgerView(Protocol):
         ...
 
     async def rows(
-        self, query_id: int, start: datetime, end: datetime, *, limit: int
+        self, query_id: int, start: datetime, end: datetime, *, limit: int, params: str | None = None
     ) -> tuple[Sequence[Recorded], Sequence[RecordedGap]]:
         """Return the scheduled runs from ``start`` (inclusive) to ``end`` (exclusive), and the gaps there.
 
-        At most ``limit`` runs, oldest first; the gaps are those that reach into the range.
+        At most ``limit`` runs, oldest first; the gaps are those that reach into the range. With ``params``
+        those of this parameter set alone.
         """
         ...

@@ -164,9 +164,19 @@ class RunView(Protocol):
         ...
 
     async def neighbour(
-        self, audience: Audience, query: str | int, run_id: int, *, newer: bool, whole: bool = True
+        self,
+        audience: Audience,
+        query: str | int,
+        run_id: int,
+        *,
+        newer: bool,
+        whole: bool = True,
+        params: str | None = None,
     ) -> StoredRun:
-        """Return the next newer or older run of the same query, of any status, with its result."""
+        """Return the next newer or older run of the same query, of any status, with its result.
+
+        ``params`` names a parameter set, None for runs with any.
+        """
         ...
 
     def rows(self, stored: StoredRun, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes]:

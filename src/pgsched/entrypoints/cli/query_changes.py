@@ -87,13 +87,16 @@ def delete(name_or_id: str, force: bool, yes: bool, as_json: bool) -> None:
     show_default=True,
     help="Milliseconds the statement may take.",
 )
+@click.option("--params", metavar="NAME", help="Parameter set to run with [default: the first].")
 @json_option
-def test(name_or_id: str, limit: int, timeout_ms: int, as_json: bool) -> None:
+def test(name_or_id: str, limit: int, timeout_ms: int, params: str | None, as_json: bool) -> None:
     """Run a query once at its source and show its first rows; nothing is stored. Needs the private key."""
     from pgsched.entrypoints.operator import operator
 
     async def operation(container: Container) -> DryResult:
-        return await container.dry_run()(key_of(name_or_id), operator(), limit=limit, timeout_ms=timeout_ms)
+        return await container.dry_run()(
+            key_of(name_or_id), operator(), limit=limit, timeout_ms=timeout_ms, params=params
+        )
 
     found = with_container(operation)
     told = {

@@ -32,8 +32,18 @@ _TAGS = ["Writing queries"]
 _T = TypeVar("_T")
 
 
+class RunWanted(msgspec.Struct, kw_only=True):
+    """Which run is asked for."""
+
+    #: name of the parameter set to run with; null for the first
+    params: str | None = None
+
+
 class DryRunBounds(msgspec.Struct, kw_only=True):
-    """How much a dry run may give and take; null is the default."""
+    """How much a dry run may give and take, and with which values; null is the default."""
+
+    #: name of the parameter set to run with; null for the first
+    params: str | None = None
 
     #: most rows, at most 10,000
     limit: Annotated[int, Meta(ge=1, le=MOST_ROWS)] | None = DEFAULT_LIMIT
@@ -77,6 +87,7 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
             actor_of(request),
             limit=DEFAULT_LIMIT if bounds.limit is None else bounds.limit,
             timeout_ms=DEFAULT_TIMEOUT_MS if bounds.timeout_ms is None else bounds.timeout_ms,
+            params=bounds.params,
         )
         try:
             found = await _while_there(request, trying)
@@ -97,12 +108,14 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         operation_id="runQuery",
         summary="Queue a run now, of a disabled query too",
         tags=_TAGS,
+        operation_class=operation(body=RunWanted, body_optional=True),
         responses=answers(Run, "The queued run.", 403, 404, 413, 415, 503, good=202),
     )
     async def run_query(request: _Request, qid: Qid) -> ASGIResponse:
         caller_of(request).require(Right.EDITOR)
-        await bodies.read_nothing(request)
-        return _accepted(await administration.request_run(query_key(qid), actor_of(request)))
+        wanted = await bodies.read(request, RunWanted, optional=True)
+        run = await administration.request_run(query_key(qid), actor_of(request), params=wanted.params)
+        return _accepted(run)
 
     @post(
         "/api/admin/runs/{run_id:str}/cancel",

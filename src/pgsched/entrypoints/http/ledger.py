@@ -29,7 +29,7 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         operation_id="getLedger",
         summary="List a query's instants with what became of each, from the record",
         tags=["Writing queries"],
-        operation_class=operation("start", "end", "limit"),
+        operation_class=operation("start", "end", "params", "limit"),
         responses=answers(Ledger, "The instants.", 403, 404, 503),
     )
     async def ledger(request: Request[Any, Any, Any], qid: Qid) -> ASGIResponse:
@@ -38,8 +38,11 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         with Faults() as faults:
             start = faults.instant("start", asked.get("start"))
             end = faults.instant("end", asked.get("end"))
+            params = faults.params(asked.get("params"))
             limit = faults.limit(asked.get("limit"))
-        found = await administration.explain_instants.ledger(query_key(qid), start, end, limit=limit)
+        found = await administration.explain_instants.ledger(
+            query_key(qid), start, end, limit=limit, params=params
+        )
         return ASGIResponse(body=wire.encode(found), media_type=wire.JSON, headers=NO_STORE)
 
     return [ledger]

@@ -146,7 +146,7 @@ class Memory:
         if question.query is None:
             self._watching.asks_for_run(shown.ended.run_id)
             self._watching.asks_for_query(shown.query_id)
-        else:
+        elif not question.of_set:
             self._watching.met(shown.query_id, shown.ended)
         if len(answer.plain.body or b"") > LARGEST_KEPT:
             return

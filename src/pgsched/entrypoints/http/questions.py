@@ -28,6 +28,8 @@ class Question:
     run_id: int | None
     #: all of the request that its answer's form depends on, known parameters and Accept
     form: tuple[object, ...]
+    #: whether the latest of one parameter set is asked for, which need not be the query's latest
+    of_set: bool = False
 
     @property
     def route(self) -> str:
@@ -65,7 +67,8 @@ def _question(path: bytes, query_string: bytes, accept: bytes | None) -> Questio
         if path.startswith(_RUNS):
             return Question(None, run_key(text[len(_RUNS) :]), form)
         if path.endswith(_LATEST) and all(status == RunStatus.SUCCESS for status in statuses):
-            return Question(query_key(text[len(_QUERIES) : -len(_LATEST)]), None, form)
+            of_set = any(isinstance(pair, tuple) and pair[0] == "params" for pair in form)
+            return Question(query_key(text[len(_QUERIES) : -len(_LATEST)]), None, form, of_set)
     except (UnicodeDecodeError, NotFound):
         pass  # the router says what is wrong with it
     return None

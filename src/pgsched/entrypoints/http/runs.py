@@ -95,7 +95,7 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
         operation_id="getPreviousRun",
         summary="Show the next older run of the same query, of any status",
         tags=_TAGS,
-        operation_class=operation(*_SHAPE, tagged=True),
+        operation_class=operation("params", *_SHAPE, tagged=True),
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def older(request: _Request, qid: Qid, run_id: RunId) -> ASGIResponse:
@@ -106,7 +106,7 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
         operation_id="getNextRun",
         summary="Show the next newer run of the same query, of any status",
         tags=_TAGS,
-        operation_class=operation(*_SHAPE, tagged=True),
+        operation_class=operation("params", *_SHAPE, tagged=True),
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def newer(request: _Request, qid: Qid, run_id: RunId) -> ASGIResponse:
@@ -114,8 +114,12 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
 
     async def _neighbour(request: _Request, qid: str, run_id: str, *, newer: bool) -> ASGIResponse:
         shape = shape_of(request)
+        with Faults() as faults:
+            params = faults.params(request.query_params.get("params"))
         audience, whole = caller_of(request).audience, wants_whole(request, shape)
-        found = await view.neighbour(audience, query_key(qid), run_key(run_id), newer=newer, whole=whole)
+        found = await view.neighbour(
+            audience, query_key(qid), run_key(run_id), newer=newer, whole=whole, params=params
+        )
         return await told(request, view, found, shape)
 
     return [list_runs, latest, one, older, newer]
