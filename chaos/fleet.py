@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,11 +12,14 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from chaos.place import Place
 from chaos.proxy import Proxy
 
+#: the line of its log with which a worker begins its work
+_READY = re.compile(r"^<\d+>1 (\S+) .* worker\.ready ", re.MULTILINE)
 #: seconds a worker that is told to stop may take: its drain, and leaving
 DRAIN_S = 35.0
 
@@ -127,6 +131,11 @@ class Fleet:
         """What a member wrote to its log."""
         path = self.place.folder / "logs" / f"{member.name}.log"
         return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def ready(self) -> dict[str, float]:
+        """When each worker was ready, in unix seconds, by its name; those that never were are left out."""
+        lines = ((member.name, _READY.search(self.log(member))) for member in self.workers)
+        return {name: datetime.fromisoformat(line[1]).timestamp() for name, line in lines if line is not None}
 
     def said(self, member: Member) -> str:
         """What a member printed."""

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
-from psycopg.rows import namedtuple_row
+from psycopg.rows import class_row
 
 _LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) \w+\|(\d+)\|pgsched:(\d+)/(\d+)\|(\w*)\|(.*)")
 
@@ -60,7 +60,7 @@ from query_run_blob b"""
 
 def read(admin_conninfo: str, source_conninfo: str, source_log: Path, salt: str) -> Record:
     """Read all of it; what is at work at the source just now has not ended."""
-    with psycopg.connect(admin_conninfo, row_factory=namedtuple_row) as connection:
+    with psycopg.connect(admin_conninfo, row_factory=class_row(SimpleNamespace)) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.execute("set local timezone = 'UTC'")
         record = _tables(connection, salt)

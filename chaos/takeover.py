@@ -1,42 +1,159 @@
-"""How long it took to notice that a worker was killed."""
+"""How long it took until somebody else had taken over what a worker was busy with when it was hurt."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from chaos.checker import Checker
+from chaos.fleet import Hurt
+
+#: what ends a worker's connections with it, and what leaves them open
+KILLED = frozenset({"kill"})
+SILENT = frozenset({"freeze", "cut"})
+#: in these nobody can do anything: there is no server to do it at
+_NO_SERVER = frozenset({"server", "disk"})
+#: in these a worker does nothing
+_NO_WORKER = frozenset({"kill", "freeze", "cut", "stop"})
+#: seconds that the driver adds to the end of what it did
+_AFTERMATH_S = 3.0
+
+Interval = tuple[float, float]
 
 
-def takeovers(checker: Checker) -> list[float]:
-    """Seconds from kill -9 of a worker until each run it held waits again, with no other fault near."""
+@dataclass(frozen=True, kw_only=True)
+class Takeover:
+    """One run that was held by a worker when that was hurt."""
+
+    run_id: int
+    #: whether the worker was killed; else it fell silent, frozen or cut off
+    killed: bool
+    #: seconds until it was claimed again, or ended where it is not to run again
+    seconds: float
+    #: seconds of those in which there was no server or no worker at work
+    nobody_s: float
+    #: whether something else was done to the fleet at the same time
+    beside: bool
+
+    @property
+    def counted_s(self) -> float:
+        """Seconds in which somebody could have taken over."""
+        return self.seconds - self.nobody_s
+
+
+def takeovers(checker: Checker, ready: dict[str, float]) -> list[Takeover]:
+    """Return every takeover; ``ready`` has the unix time at which each worker was ready."""
+    nobody = _without_anybody(checker.hurts, ready)
     found = []
-    for kill in [hurt for hurt in checker.hurts if hurt.kind == "kill"]:
-        others = [
-            hurt
-            for hurt in checker.hurts
-            if (hurt.who == "*" or hurt.kind == "backend")
-            and hurt.since < kill.since + 6
-            and hurt.until > kill.since - 2
-        ]
-        # somebody must be there to take over
-        hurt_now = {
-            hurt.who for hurt in checker.hurts if hurt.since < kill.since + 6 and hurt.until > kill.since - 2
-        }
-        claimers = {
-            claim.writer for claim in checker.holders.values() if abs(claim.at.timestamp() - kill.since) < 20
-        }
-        if others or not claimers - hurt_now:
+    for hurt in checker.hurts:
+        if hurt.kind not in KILLED | SILENT:
             continue
-        at = datetime.fromtimestamp(kill.since, UTC)
+        at = datetime.fromtimestamp(hurt.since, UTC)
         for (run_id, token), claim in checker.holders.items():
-            if claim.writer != kill.who or claim.at > at:
+            if claim.writer != hurt.who or claim.at > at:
                 continue
-            ends = [
-                c
-                for c in checker.by_run[run_id]
-                if c.old_token == token and c.old_status == "running" and c.status != "running"
-            ]
-            if not ends or ends[0].at <= at or ends[0].status != "queued":
+            over = _taken_over(checker.by_run[run_id], token, at)
+            if over is None:
                 continue
-            found.append((ends[0].at - at).total_seconds())
-    return sorted(found)
+            until = over.timestamp()
+            others = any(
+                other is not hurt and other.since < until and other.until > hurt.since - 2
+                for other in checker.hurts
+                if other.kind not in ("source", "stop") and other.who != hurt.who
+            )
+            found.append(
+                Takeover(
+                    run_id=run_id,
+                    killed=hurt.kind in KILLED,
+                    seconds=until - hurt.since,
+                    nobody_s=_overlap(nobody, (hurt.since, until)),
+                    beside=others,
+                )
+            )
+    return found
+
+
+def told(found: list[Takeover]) -> list[str]:
+    """Say it in lines."""
+    lines = []
+    for killed, what, goal_s in ((True, "a killed worker", 5), (False, "a frozen or cut-off worker", 36)):
+        for beside, when in ((False, "nothing else being wrong"), (True, "other faults at the same time")):
+            chosen = [each for each in found if each.killed is killed and each.beside is beside]
+            if not chosen:
+                continue
+            seconds = sorted(each.counted_s for each in chosen)
+            left_out = [each.nobody_s for each in chosen if each.nobody_s > 0.05]
+            lines.append(
+                f"runs of {what} claimed again, {when}: {len(chosen)}, p50 {share_of(seconds, 0.5):.2f} s,"
+                f" p99 {share_of(seconds, 0.99):.2f} s (goal {goal_s} s)"
+                + (
+                    f"; left out: the time without any server or any worker at work, "
+                    f"{sum(left_out):.1f} s in {len(left_out)} of them"
+                    if left_out
+                    else ""
+                )
+            )
+    return lines
+
+
+def share_of(values: list[float], share: float) -> float:
+    """Return the value below which a share of sorted values lies."""
+    return values[min(len(values) - 1, int(share * len(values)))]
+
+
+def _taken_over(changes: list[Any], token: int, at: datetime) -> datetime | None:
+    """Return when a run held with a token was taken by somebody else; None when its holder ended it."""
+    rescued = [
+        c for c in changes if c.old_token == token and c.old_status == "running" and c.status != "running"
+    ]
+    if not rescued or rescued[0].at <= at or rescued[0].losses == rescued[0].old_losses:
+        return None
+    if rescued[0].status != "queued":
+        return rescued[0].at  # type: ignore[no-any-return]
+    # what was asked to be cancelled or skipped while it waited is over, too
+    next_ones = [c.at for c in changes if c.old_status == "queued" and c.at >= rescued[0].at]
+    return min(next_ones, default=None)
+
+
+def _without_anybody(hurts: Iterable[Hurt], ready: dict[str, float]) -> list[Interval]:
+    """Return the times in which no server or no worker was there, ascending and apart."""
+    hurts = list(hurts)
+    away = [(hurt.since, hurt.until - _AFTERMATH_S) for hurt in hurts if hurt.kind in _NO_SERVER]
+    at_work: list[Interval] = []
+    for name, since in ready.items():
+        lost = [(h.since, _end(h)) for h in hurts if h.who == name and h.kind in _NO_WORKER]
+        at_work += _minus((since, float("inf")), lost)
+    if at_work:
+        first = min(since for since, _ in at_work)
+        away += _minus((first, float("inf")), at_work)
+    return _joined(away)
+
+
+def _end(hurt: Hurt) -> float:
+    return float("inf") if hurt.kind in ("kill", "stop") else hurt.until - _AFTERMATH_S + 1
+
+
+def _minus(whole: Interval, parts: Iterable[Interval]) -> list[Interval]:
+    since, until = whole
+    left = []
+    for begin, end in _joined(parts):
+        if begin > since:
+            left.append((since, min(begin, until)))
+        since = max(since, end)
+    return [*left, (since, until)] if since < until else left
+
+
+def _joined(parts: Iterable[Interval]) -> list[Interval]:
+    found: list[Interval] = []
+    for begin, end in sorted(part for part in parts if part[0] < part[1]):
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _overlap(parts: Iterable[Interval], whole: Interval) -> float:
+    return sum(max(0.0, min(end, whole[1]) - max(begin, whole[0])) for begin, end in parts)

@@ -13,6 +13,7 @@ from factories import job_spec, new_source
 from pgsched.adapters.memory.runs import MemoryRunQueue
 from pgsched.adapters.memory.source import Answer, ScriptedSource
 from pgsched.application import held_runs
+from pgsched.application.elapsed import elapsed_s
 from pgsched.application.held_runs import HeldRuns
 from pgsched.application.run_job import RunJob
 from pgsched.domain.errors import DatabaseUnavailable
@@ -87,7 +88,7 @@ async def test_lease_is_distrusted_while_its_renewal_hangs(monkeypatch: pytest.M
     beside = [asyncio.create_task(each) for each in (held.keep(1), held.distrust())]
     try:
         began = time.monotonic()
-        held.carry(claim, asked_at=began)
+        held.carry(claim, asked_at=elapsed_s())
         async with asyncio.timeout(5):
             await freed.wait()
         assert 0.4 <= time.monotonic() - began < 4
@@ -107,7 +108,7 @@ async def test_unforeseen_fault_while_recording_is_logged(caplog: pytest.LogCapt
     claim = await claimed(world, queue)
     held = HeldRuns(queue, run_job_on(world, queue), freed)
     with caplog.at_level(logging.ERROR, "pgsched"):
-        held.carry(claim, asked_at=time.monotonic())
+        held.carry(claim, asked_at=elapsed_s())
         async with asyncio.timeout(5):
             await freed.wait()
     assert len(held) == 0
@@ -124,3 +125,40 @@ async def test_run_begun_in_an_outage_is_not_lost() -> None:
     run = await run_job_on(world, queue, source)(claim)
     assert run.status is RunStatus.SUCCESS
     assert (run.attempt, source.asked) == (1, 2)
+
+
+async def test_claim_whose_answer_was_lost_is_handed_back() -> None:
+    world = in_memory()
+    world.source.answers[SQL] = Answer(hangs=True)
+    queue = MemoryRunQueue(world.store)
+    held = HeldRuns(queue, run_job_on(world, queue), asyncio.Event())
+    carried = await claimed(world, queue)
+    held.carry(carried, asked_at=elapsed_s())
+    other = await world.container.jobs().add(job_spec(carried.source.id, name="other", sql_text=SQL))
+    lost = await queue.request(other.id)
+    await queue.claim(1, limit=1)
+    assert await held.settle(1) == 1
+    assert await queue.status_of(lost.id) is RunStatus.QUEUED
+    assert await queue.status_of(carried.hold.run_id) is RunStatus.RUNNING
+    assert await held.settle(1) == 0
+    await held.drain(1, within_s=0)
+
+
+async def test_lease_is_distrusted_when_the_machine_was_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_runs, "LOOK_EVERY_S", 0.02)
+    world = in_memory()
+    world.source.answers[SQL] = Answer(hangs=True)
+    queue, freed, asleep_s = MemoryRunQueue(world.store), asyncio.Event(), [0.0]
+    held = HeldRuns(queue, run_job_on(world, queue), freed, elapsed=lambda: time.monotonic() + asleep_s[0])
+    held.carry(await claimed(world, queue), asked_at=time.monotonic())
+    distrust = asyncio.create_task(held.distrust())
+    try:
+        await asyncio.sleep(0.1)
+        assert len(held) == 1
+        asleep_s[0] = 3600.0
+        async with asyncio.timeout(5):
+            await freed.wait()
+        assert len(held) == 0
+    finally:
+        distrust.cancel()
+        await asyncio.gather(distrust, return_exceptions=True)

@@ -120,6 +120,8 @@ class World:
     watch: Watch
     #: lets so many seconds pass
     advance: Callable[[float], Awaitable[None]]
+    #: sets the clock by so many seconds, back where negative
+    set_clock: Callable[[float], Awaitable[None]]
     #: ends a worker without a word, as kill -9 does
     kill: Callable[[Attendance], Awaitable[None]]
     #: (from_at, to_at, instants, reason) of a job's gaps
@@ -193,6 +195,9 @@ def memory_world() -> World:
     async def advance(seconds: float) -> None:
         store.clock.advance(seconds)
 
+    async def set_clock(seconds: float) -> None:
+        store.clock.step(seconds)
+
     async def kill(attendance: Attendance) -> None:
         attendance.die()
 
@@ -230,6 +235,7 @@ def memory_world() -> World:
         figures=MemoryFigures(store),
         watch=MemoryWatch(store),
         advance=advance,
+        set_clock=set_clock,
         kill=kill,
         gaps=gaps,
         grant=grant,
@@ -317,6 +323,7 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             figures=PostgresFigures(database),
             watch=watch,
             advance=advance,
+            set_clock=advance,
             kill=kill,
             gaps=gaps,
             grant=grant,

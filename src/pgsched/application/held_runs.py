@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from pgsched.application.elapsed import elapsed_s
 from pgsched.application.ports.queue import Claim, RunQueue
 from pgsched.application.run_job import RunJob
 from pgsched.domain.errors import DatabaseFault, LeaseLost
@@ -35,7 +35,7 @@ class _Held:
     """A claim that this worker is busy with."""
 
     claim: Claim
-    #: monotonic seconds before which the lease was certainly extended
+    #: seconds (of ``elapsed_s``) before which the lease was certainly extended
     trusted_from: float
     task: asyncio.Task[None] | None = None
     end: _End | None = None
@@ -49,7 +49,15 @@ class _Held:
 class HeldRuns:
     """What one worker is busy with; ``freed`` is set whenever a run has ended."""
 
-    def __init__(self, queue: RunQueue, run_job: RunJob, freed: asyncio.Event) -> None:
+    def __init__(
+        self,
+        queue: RunQueue,
+        run_job: RunJob,
+        freed: asyncio.Event,
+        *,
+        elapsed: Callable[[], float] = elapsed_s,
+    ) -> None:
+        self._elapsed = elapsed
         self._queue = queue
         self._run_job = run_job
         self._freed = freed
@@ -60,7 +68,7 @@ class HeldRuns:
         return len(self._held)
 
     def carry(self, claim: Claim, *, asked_at: float) -> None:
-        """Begin to run a claim that was asked for at ``asked_at`` (monotonic seconds)."""
+        """Begin to run a claim that was asked for at ``asked_at`` (seconds of ``elapsed_s``)."""
         held = _Held(claim=claim, trusted_from=asked_at)
         self._held[claim.hold.run_id] = held
         held.task = asyncio.create_task(self._carry(held))
@@ -73,10 +81,10 @@ class HeldRuns:
 
     async def keep(self, worker_id: int) -> None:
         """Extend the leases, for ever; a try that came to nothing is made again at the next look."""
-        renewed_at = time.monotonic()
+        renewed_at = self._elapsed()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            asked_at = time.monotonic()
+            asked_at = self._elapsed()
             if self._held and asked_at - renewed_at >= RENEW_EVERY_S and await self._renew(worker_id):
                 renewed_at = asked_at
 
@@ -88,12 +96,23 @@ class HeldRuns:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             for held in list(self._held.values()):
-                if held.end is None and time.monotonic() - held.trusted_from >= SELF_KILL_S:
+                if held.end is None and self._elapsed() - held.trusted_from >= SELF_KILL_S:
                     log.warning(
                         "the lease could not be renewed; the run is given up",
                         extra={"action": "run.self_kill", **_ids(held)},
                     )
                     held.stop(_End.LOST)
+
+    async def settle(self, worker_id: int) -> int:
+        """Hand back what this worker holds by the record and does not carry; returns how many that were.
+
+        The answer to a claim can be lost while the claim stands, and a run that was given up stays its
+        worker's until the lease ends. Not to be called while a claim is under way.
+        """
+        recorded = await self._queue.held_by(worker_id)
+        carried = {held.claim.hold for held in self._held.values()}
+        left = [hold for hold in recorded if hold not in carried]
+        return await self._queue.hand_back(left) if left else 0
 
     async def drain(self, worker_id: int, *, within_s: float) -> None:
         """Let runs end for so many seconds, then cancel the rest and hand them back."""
@@ -160,7 +179,7 @@ class HeldRuns:
 
     async def _renew(self, worker_id: int) -> bool:
         """Extend the leases once; False when the database could not be asked."""
-        asked_at = time.monotonic()
+        asked_at = self._elapsed()
         busy = list(self._held.values())
         try:
             async with asyncio.timeout(RENEW_EVERY_S):

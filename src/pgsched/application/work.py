@@ -13,11 +13,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pgsched.application.elapsed import elapsed_s
 from pgsched.application.held_runs import HeldRuns
 from pgsched.application.housekeeping import Housekeeping
 from pgsched.application.ports.queue import Attendance, RunQueue, WorkerInfo, Workers
 from pgsched.application.ports.timing import Alarms
 from pgsched.application.run_job import RunJob
+from pgsched.domain.clocks import Reading, doubt_after, step_between
 from pgsched.domain.errors import DatabaseFault
 from pgsched.domain.planning import plan_due
 from pgsched.domain.runs import fraction_of
@@ -34,8 +36,10 @@ MAX_ALARMS = 200
 PLAN_BATCH = 100
 #: seconds between two signs of life in the worker's row
 BEAT_EVERY_S = 10.0
-#: seconds between two tries while the database is away
-AWAY_S = 0.5
+#: seconds between two tries while the database is away; each of them waits for it, too
+AWAY_S = 0.2
+#: seconds after a lost answer within which a claim may still come to stand at a server that was frozen
+UNSURE_S = 90.0
 
 
 @dataclass(slots=True)
@@ -80,6 +84,12 @@ class Worker:
         self._reap_timer = _Timer(POLL_S * 0.9)
         self._beat_timer = _Timer(BEAT_EVERY_S)
         self._away = False
+        #: until when (``elapsed_s``) the record may say that this worker holds what it knows nothing of
+        self._unsure_until = 0.0
+        #: the database's clock and this machine's at the last look
+        self._reading: Reading | None = None
+        #: when (``elapsed_s``) planning goes on after the database's clock was set
+        self._plan_from = 0.0
         self._overdue: tuple[datetime, ...] = ()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -133,13 +143,17 @@ class Worker:
                         run.status,
                         extra={"action": "run.rescued", "run_id": run.id},
                     )
-            while (await self._queue.plan_due(plan_due, limit=PLAN_BATCH)).jobs == PLAN_BATCH:
-                pass
+            if elapsed_s() >= self._plan_from:
+                while (await self._queue.plan_due(plan_due, limit=PLAN_BATCH)).jobs == PLAN_BATCH:
+                    pass
+            if elapsed_s() < self._unsure_until:
+                await self._held.settle(attendance.worker_id)
             await self._claim(attendance.worker_id)
             if self._held:
                 self._held.cancel(await self._queue.cancel_requests(attendance.worker_id))
             asked_at = time.monotonic()
             ahead = await self._queue.upcoming(within_s=HORIZON_S, limit=MAX_ALARMS)
+            self._watch_the_clock(ahead.now)
             # The answer is half a round trip old when it is here.
             age = timedelta(seconds=(time.monotonic() - asked_at) / 2)
             self._alarms.arm(ahead.now + age, ahead.instants)
@@ -162,7 +176,7 @@ class Worker:
 
     async def _claim(self, worker_id: int) -> None:
         while free := self._info.concurrency - len(self._held):
-            asked_at = time.monotonic()
+            asked_at = elapsed_s()
             claims = await self._queue.claim(worker_id, limit=free)
             for claim in claims:
                 self._held.carry(claim, asked_at=asked_at)
@@ -194,7 +208,24 @@ class Worker:
     def _ring(self, _instant: datetime) -> None:
         self._wake.set()
 
+    def _watch_the_clock(self, now: datetime) -> None:
+        """Notice that the database's clock was set; wait a while before acting on a large step forwards."""
+        before, self._reading = self._reading, Reading(now=now, elapsed_s=elapsed_s())
+        step_s = 0.0 if before is None else step_between(before, self._reading)
+        if not step_s:
+            return
+        doubt_s = doubt_after(step_s)
+        self._plan_from = self._reading.elapsed_s + doubt_s
+        log.warning(
+            "the metadata database's clock was set %s by %.0f s%s",
+            "forwards" if step_s > 0 else "back",
+            abs(step_s),
+            f"; nothing is planned for {doubt_s:.0f} s, in case that is taken back" if doubt_s else "",
+            extra={"action": "clock.set", "step_s": round(step_s, 1)},
+        )
+
     def _gone(self, error: DatabaseFault) -> None:
+        self._unsure_until = elapsed_s() + UNSURE_S
         if not self._away:
             log.error("waiting: %s", error.detail, extra={"action": "worker.waiting"})
         self._away = True

@@ -10,6 +10,7 @@ from worlds import WORKER, World
 
 from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound
 from pgsched.domain.runs import LEASE_S, MAX_LOSSES, RunStatus
+from pgsched.domain.schedules import ScheduleType
 
 # cancel requests
 
@@ -114,7 +115,74 @@ async def test_run_handed_back_counts_as_no_loss(world: World) -> None:
     assert (await world.claim()).attempt == 1
 
 
+async def test_run_handed_back_keeps_its_place(world: World) -> None:
+    job = await world.job()
+    claim = await world.running(job)
+    await world.advance(3)
+    await world.queue.request(job.id)
+    await world.advance(3)
+    await world.queue.hand_back([claim.hold])
+    assert (await world.claim()).hold.run_id == claim.hold.run_id
+
+
+async def test_worker_is_told_what_it_holds_by_the_record(world: World) -> None:
+    held, over, others = (
+        await world.running(),
+        await world.running(),
+        await world.running(worker_id=WORKER + 1),
+    )
+    await world.queue.succeed(over.hold, success())
+    await world.advance(LEASE_S + 1)
+    assert list(await world.queue.held_by(WORKER)) == [held.hold]
+    assert list(await world.queue.held_by(WORKER + 1)) == [others.hold]
+    assert list(await world.queue.held_by(WORKER + 2)) == []
+
+
 # lost workers
+
+
+async def test_rescued_run_keeps_its_place(world: World) -> None:
+    job = await world.job()
+    claim = await world.running(job)
+    await world.advance(3)
+    await world.queue.request(job.id)
+    await world.advance(LEASE_S)
+    await world.queue.reap()
+    assert (await world.claim()).hold.run_id == claim.hold.run_id
+
+
+async def test_lease_is_no_longer_than_a_lease_when_the_clock_is_set_back(world: World) -> None:
+    claim = await world.running()
+    await world.set_clock(-3600)
+    assert list(await world.queue.reap()) == []
+    # whoever holds it goes on
+    assert (await world.queue.renew(WORKER, [claim.hold])).lost == frozenset()
+    await world.set_clock(-3600)
+    assert list(await world.queue.reap()) == []
+    await world.advance(LEASE_S)
+    assert [run.id for run in await world.queue.reap()] == [claim.hold.run_id]
+
+
+async def test_next_try_does_not_wait_for_a_clock_that_was_set_back(world: World) -> None:
+    claim = await world.running()
+    await world.queue.fail(claim.hold, failure(), retry_in_s=60)
+    by_hand = await world.queue.request((await world.job()).id)
+    await world.set_clock(-3600)
+    await world.queue.reap()
+    claims = await world.queue.claim(WORKER, limit=9)
+    assert [each.hold.run_id for each in claims] == [claim.hold.run_id, by_hand.id]
+
+
+async def test_planned_instant_waits_for_its_time_when_the_clock_is_set_back(world: World) -> None:
+    job = await world.job(schedule_type=ScheduleType.INTERVAL, schedule_expr="PT1H")
+    await world.plan()
+    await world.set_clock(-1800)
+    await world.queue.reap()
+    assert (await world.plan()).jobs == 0
+    assert await world.queue.claim(WORKER, limit=9) == []
+    await world.advance(1800)
+    assert (await world.plan()).jobs == 0
+    assert [claim.job.id for claim in await world.queue.claim(WORKER, limit=9)] == [job.id]
 
 
 async def test_run_whose_lease_has_run_out_waits_again(world: World) -> None:

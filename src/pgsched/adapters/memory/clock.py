@@ -37,3 +37,7 @@ class ManualClock:
         if seconds < 0:
             raise ValueError("time does not go back")
         self._at += timedelta(seconds=seconds)
+
+    def step(self, seconds: float) -> None:
+        """Set the clock by so many seconds, back where negative, as somebody might set a server's."""
+        self._at += timedelta(seconds=seconds)

@@ -12,11 +12,13 @@ from pgsched.adapters.memory.claiming import ready_runs
 from pgsched.adapters.memory.documents import checked, document
 from pgsched.adapters.memory.store import CANCELLED, MemoryStore, RunRecord
 from pgsched.application.ports.queue import Claim, Decide, Planned, Renewal, Upcoming
+from pgsched.domain.clocks import SLACK_S
 from pgsched.domain.errors import LeaseLost, NotCancellable, NotFound
 from pgsched.domain.jobs import Job, OverlapPolicy
 from pgsched.domain.planning import Plan, why_unplannable
 from pgsched.domain.runs import (
     LEASE_S,
+    MAX_BACKOFF_S,
     MAX_LOSSES,
     Failure,
     Hold,
@@ -30,6 +32,8 @@ from pgsched.domain.runs import (
 _LOST = "the worker was lost while it ran this, twice"
 _TOO_LATE = "waited longer than start_deadline_s"
 _LEASE = timedelta(seconds=LEASE_S)
+_SLACK = timedelta(seconds=SLACK_S)
+_BACKOFF = timedelta(seconds=MAX_BACKOFF_S)
 
 
 class MemoryRunQueue:
@@ -96,6 +100,14 @@ class MemoryRunQueue:
             if record.worker_id == worker_id and record.cancel_requested
         )
 
+    async def held_by(self, worker_id: int) -> Sequence[Hold]:
+        """Return what a worker holds by the record."""
+        return [
+            Hold(run_id=record.run.id, token=record.token)
+            for record in self._store.runs.values()
+            if record.worker_id == worker_id and record.lease_until is not None
+        ]
+
     async def stage(self, hold: Hold, seq: int, rows: bytes) -> None:
         """Store a chunk of row objects, unseen until the run succeeds."""
         checked(b"[" + rows + b"]")
@@ -146,7 +158,7 @@ class MemoryRunQueue:
                 if record.cancel_requested:
                     self._cancel(record)
                 else:
-                    self._wait(record, self._store.clock.read(), attempt=record.run.attempt - 1)
+                    self._wait(record, self._in_its_place(record), attempt=record.run.attempt - 1)
                 returned += 1
         self._store.hint()
         return returned
@@ -154,6 +166,7 @@ class MemoryRunQueue:
     async def reap(self) -> Sequence[Run]:
         """Rescue the runs whose lease has expired or whose worker is gone."""
         now = self._store.clock.read()
+        self._promise_anew(now)
         lost = [
             record
             for record in self._store.runs.values()
@@ -261,6 +274,19 @@ class MemoryRunQueue:
         record.source_id = self._store.jobs[record.run.query_id].spec.data_source_id
         return record.wait(ready_at, **changes)
 
+    def _promise_anew(self, now: datetime) -> None:
+        """Shorten what was promised before the clock was set back."""
+        for record in self._store.runs.values():
+            if record.lease_until is not None and record.lease_until > now + _LEASE + _SLACK:
+                record.lease_until = now + _LEASE
+            again = record.run.attempt > 0 or record.run.trigger is not Trigger.SCHEDULE
+            if record.run.status is RunStatus.QUEUED and again and record.ready_at > now + 1.1 * _BACKOFF:
+                record.ready_at = now
+
+    def _in_its_place(self, record: RunRecord) -> datetime:
+        """Return when a run that waits again is ready: what was asked for while it ran is not before it."""
+        return min(record.ready_at, self._store.clock.read())
+
     def _cancel(self, record: RunRecord) -> Run:
         record.public = CANCELLED
         return record.end(
@@ -273,7 +299,7 @@ class MemoryRunQueue:
         if record.cancel_requested:
             return self._cancel(record)
         if record.losses < MAX_LOSSES:
-            return self._wait(record, now)
+            return self._wait(record, self._in_its_place(record))
         record.public = _LOST
         return record.end(now, RunStatus.ERROR, error_code="worker_lost", error_message=_LOST)
 

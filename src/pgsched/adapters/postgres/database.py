@@ -24,6 +24,8 @@ from pgsched.domain.errors import DatabaseUnavailable
 
 #: seconds to wait for a connection while the server gives none
 WAIT_S: Final = 2.0
+#: seconds between two tries while the server gives none, so that its return is noticed soon
+TRY_S: Final = 0.2
 #: seconds to wait while others of this process use all connections there are
 BUSY_S: Final = 20.0
 #: milliseconds after which the server gives a statement up
@@ -108,8 +110,10 @@ class Database:
             open=False,
             configure=_pin,
             timeout=WAIT_S,
-            # Given up early and begun anew by whoever asks next: the pool's own backoff grows to minutes.
-            reconnect_timeout=1.0,
+            # Given up at once and begun anew by whoever asks: the pool's own backoff grows to minutes.
+            reconnect_timeout=TRY_S / 2,
+            # so that tries that hang at a host that is gone do not keep others waiting
+            num_workers=min(8, self._max_size),
         )
         await self._pool.open()
 
@@ -120,8 +124,11 @@ class Database:
             await pool.close(timeout=1.0)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, *, within_s: float | None = None) -> AsyncIterator[Connection]:
         """Lend a connection in autocommit mode; rows are tuples unless a cursor says otherwise.
+
+        One that is not back ``within_s`` seconds is shut: its backend may be frozen, and would be waited for
+        as long as its host answers for it.
 
         Raises:
             DatabaseUnavailable: none was to be had in time, or the server went away meanwhile.
@@ -135,6 +142,7 @@ class Database:
             connection = joined[1]
         else:
             connection = borrowed = await self._borrow()
+        bound = within_s and asyncio.get_running_loop().call_later(within_s, shut, connection)
         try:
             yield connection
         except Error as error:
@@ -146,6 +154,8 @@ class Database:
                 raise
             raise fault from None
         finally:
+            if bound:
+                bound.cancel()
             if borrowed is not None:
                 await self._give_back(borrowed)
 
@@ -175,8 +185,10 @@ class Database:
                 _joined.reset(before)
 
     @asynccontextmanager
-    async def pipeline(self) -> AsyncIterator[Pipeline]:
+    async def pipeline(self, *, within_s: float | None = None) -> AsyncIterator[Pipeline]:
         """Lend a connection for statements that go out together, in a transaction of their own.
+
+        Each time that answers are waited for may last ``within_s`` seconds.
 
         Committed at the end; rolled back by an exception, which costs the connection.
 
@@ -184,7 +196,7 @@ class Database:
         """
         async with self.connection() as connection, connection.lock:
             connection.pgconn.enter_pipeline_mode()
-            pipeline = Pipeline(connection)
+            pipeline = Pipeline(connection, within_s)
             try:
                 yield pipeline
                 await pipeline.end()
@@ -243,17 +255,24 @@ class Database:
     def _note(self, fault: Exception | None) -> None:
         self._fault = fault
 
+    @property
+    def _is_only_busy(self) -> bool:
+        """Whether others at work will give a connection back; a server that refuses new ones will not."""
+        return bool(self._lent) and self._fault is None
+
     async def _borrow(self) -> _Told:
         """Take a connection that is alive out of the pool."""
         asked = time.monotonic()
         while True:
             if self._pool is None:
                 raise unavailable("it is not open in this process")
+            # To ask again makes the pool try again, at a server that may be back; who waits for others at
+            # work keeps its place in the line.
+            wait_s = WAIT_S if self._is_only_busy else TRY_S
             try:
-                connection = await self._pool.getconn()
+                connection = await self._pool.getconn(wait_s)
             except PoolTimeout:
-                # Others at work will give one back; a server that refuses new ones will not.
-                if self._lent and self._fault is None and time.monotonic() - asked < BUSY_S:
+                if time.monotonic() - asked < (BUSY_S if self._is_only_busy else WAIT_S):
                     continue
                 raise self._why() from None
             except PoolClosed:

@@ -25,6 +25,8 @@ from pgsched.domain.runs import Hold, Run, Success
 MOST_TOGETHER: Final = 32
 #: bytes of rows above which a result is recorded by itself: parsing it would keep others waiting
 LARGE_BYTES: Final = 256 * 1024
+#: seconds within which the server answers; a frozen backend must not hold up every run that ends here
+ANSWER_S: Final = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +70,7 @@ class Finishing:
 
     async def _record(self, together: list[_Ending]) -> None:
         try:
-            async with self._database.pipeline() as pipeline:
+            async with self._database.pipeline(within_s=ANSWER_S) as pipeline:
                 answers = [pipeline.send(sql.SUCCEED, _told(each.hold, each.success)) for each in together]
         except (DataError, ProgramLimitExceeded):
             await asyncio.gather(*(self._record_alone(each) for each in together))
@@ -89,7 +91,7 @@ class Finishing:
 
     async def _alone(self, hold: Hold, success: Success) -> Run:
         try:
-            async with self._database.pipeline() as pipeline:
+            async with self._database.pipeline(within_s=ANSWER_S) as pipeline:
                 answer = pipeline.send(sql.SUCCEED, _told(hold, success))
         except (DataError, ProgramLimitExceeded) as error:
             raise rejected(error) from None

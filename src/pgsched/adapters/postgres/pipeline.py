@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -44,8 +45,10 @@ class Answer:
 class Pipeline:
     """Statements on their way over one connection, which nobody else may use meanwhile."""
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, connection: AsyncConnection[Any], within_s: float | None = None) -> None:
         self._connection = connection
+        #: seconds that the server may take to answer what was sent, None for no bound
+        self.within_s = within_s
         self._pgconn = connection.pgconn
         self._waiting: list[Answer | None] = []
         self._adapter = Transformer(connection)
@@ -79,7 +82,8 @@ class Pipeline:
             psycopg.Error: the first statement that failed.
         """
         self._pgconn.send_flush_request()
-        await self._receive()
+        async with self._bounded():
+            await self._receive()
 
     async def end(self) -> None:
         """Wait for all answers and commit.
@@ -88,6 +92,23 @@ class Pipeline:
             psycopg.Error: the first statement that failed, or the commit; nothing was done then.
         """
         self._pgconn.pipeline_sync()
+        async with self._bounded():
+            failed = await self._receive_end()
+        if failed is not None:
+            raise failed
+        # an error may have come before some were prepared
+        self._known.update(self._sent_names)
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        """Give the connection up when the server does not answer in time."""
+        try:
+            async with asyncio.timeout(self.within_s):
+                yield
+        except TimeoutError:
+            raise OperationalError(f"no answer within {self.within_s:g} s") from None
+
+    async def _receive_end(self) -> Exception | None:
         failed: Exception | None = None
         try:
             await self._receive()
@@ -100,10 +121,7 @@ class Pipeline:
             if result is not None and result.status == ExecStatus.FATAL_ERROR and failed is None:
                 failed = error_from_result(result, encoding=self._adapter.encoding)
         self.is_over = True
-        if failed is not None:
-            raise failed
-        # an error may have come before some were prepared
-        self._known.update(self._sent_names)
+        return failed
 
     async def _receive(self) -> None:
         failed: Exception | None = None

@@ -37,6 +37,13 @@ _SUPERSEDED = "a newer run took its place"
 _CANCELLED = "cancelled on request"
 _LOST = "the worker was lost while it ran this, twice"
 
+#: seconds within which the server answers what is light, or its backend is taken for frozen
+LIGHT_S = 3.0
+#: seconds for a claim, which may wait for one by a worker that froze in it (``IDLE_TIMEOUT_MS``)
+CLAIM_S = 6.0
+#: seconds for what may be much at once
+HEAVY_S = 10.0
+
 _Row = dict[str, Any]
 #: a job, the name of one of its parameter sets, and what becomes of that set's instants
 _SetPlan: TypeAlias = tuple[Job, str, Plan]
@@ -51,10 +58,11 @@ class PostgresRunQueue:
 
     async def plan_due(self, decide: Decide, *, limit: int = 100) -> Planned:
         """Plan up to ``limit`` due jobs in one transaction."""
-        async with self._database.pipeline() as pipeline:
+        async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
             due = pipeline.send(sql.LOCK_DUE, {"limit": limit})
             active_now = pipeline.send(sql.ACTIVE)
             await pipeline.answers()
+            pipeline.within_s = HEAVY_S
             active = {
                 (row["query_id"], row["params"]): ActiveRuns(queued=row["queued"], running=row["running"])
                 for row in active_now.rows
@@ -82,14 +90,14 @@ class PostgresRunQueue:
 
     async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
         """Return the instants ahead."""
-        row = await self._one(sql.UPCOMING, {"within_s": within_s, "limit": limit})
+        row = await self._one(sql.UPCOMING, {"within_s": within_s, "limit": limit}, LIGHT_S)
         assert row is not None
         return Upcoming(now=row["now"], instants=tuple(row["instants"]))
 
     async def claim(self, worker_id: int, *, limit: int) -> Sequence[Claim]:
         """Take up to ``limit`` runs that are ready."""
         try:
-            async with self._database.pipeline() as pipeline:
+            async with self._database.pipeline(within_s=CLAIM_S) as pipeline:
                 pipeline.send(sql.SKIP_LATE, {"why": _WHY[SkipReason.DEADLINE]})
                 pipeline.send(sql.LOCK_SOURCES, {"worker_id": worker_id})
                 claimed = pipeline.send(sql.CLAIM, {"limit": limit, "worker_id": worker_id})
@@ -126,6 +134,11 @@ class PostgresRunQueue:
         """Return the runs of this worker that someone asked to cancel."""
         rows = await self._many(sql.CANCEL_REQUESTS, {"worker_id": worker_id})
         return frozenset(row["id"] for row in rows)
+
+    async def held_by(self, worker_id: int) -> Sequence[Hold]:
+        """Return what a worker holds by the record."""
+        rows = await self._many(sql.HELD_BY, {"worker_id": worker_id})
+        return [Hold(run_id=row["id"], token=row["token"]) for row in rows]
 
     async def stage(self, hold: Hold, seq: int, rows: bytes) -> None:
         """Store a chunk of row objects, unseen until the run succeeds."""
@@ -171,7 +184,7 @@ class PostgresRunQueue:
 
     async def reap(self) -> Sequence[Run]:
         """Rescue the runs whose lease has expired or whose worker's connection is gone."""
-        rows = await self._many(sql.REAP, {"lost": _LOST, "cancelled": _CANCELLED})
+        rows = await self._many(sql.REAP, {"lost": _LOST, "cancelled": _CANCELLED}, HEAVY_S)
         return [run_from(row) for row in rows]
 
     async def request(
@@ -223,12 +236,12 @@ class PostgresRunQueue:
             raise lost(hold)
         return run_from(row)
 
-    async def _one(self, statement: str, parameters: _Row) -> _Row | None:
-        async with self._database.connection() as connection:
+    async def _one(self, statement: str, parameters: _Row, within_s: float = HEAVY_S) -> _Row | None:
+        async with self._database.connection(within_s=within_s) as connection:
             return await _first(connection, statement, parameters)
 
-    async def _many(self, statement: str, parameters: _Row) -> list[_Row]:
-        async with self._database.connection() as connection:
+    async def _many(self, statement: str, parameters: _Row, within_s: float = LIGHT_S) -> list[_Row]:
+        async with self._database.connection(within_s=within_s) as connection:
             return await _rows(connection, statement, parameters)
 
 

@@ -6,7 +6,11 @@ from typing import Final
 
 from pgsched.adapters.postgres.mapping import JOB_COLUMNS, RUN_COLUMNS, SOURCE_COLUMNS
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS
-from pgsched.domain.runs import LEASE_S, MAX_LOSSES, MAX_PARALLEL
+from pgsched.domain.clocks import SLACK_S
+from pgsched.domain.runs import LEASE_S, MAX_BACKOFF_S, MAX_LOSSES, MAX_PARALLEL
+
+#: seconds after a restart of the server within which its workers have taken their locks again
+BACK_WITHIN_S: Final = 3
 
 #: SQLSTATE-free proof that the caller still holds the run
 HELD: Final = (
@@ -186,6 +190,8 @@ CANCEL_REQUESTS: Final = """
 select id from query_run
 where status = 'running' and worker_id = %(worker_id)s and cancel_requested_at is not null"""
 
+HELD_BY: Final = "select id, token from query_run where status = 'running' and worker_id = %(worker_id)s"
+
 STAGE: Final = f"""
 insert into query_run_chunk (run_id, token, seq, data)
 select id, token, %(seq)s, %(rows)s::jsonb from query_run where {HELD}
@@ -263,7 +269,7 @@ select id from r"""
 
 HAND_BACK: Final = f"""
 with r as (
-    update query_run r set {WAITS}, attempt = r.attempt - 1, ready_at = clock_timestamp()
+    update query_run r set {WAITS}, attempt = r.attempt - 1, ready_at = least(r.ready_at, clock_timestamp())
     from unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) as held (id, token)
     where r.id = held.id and r.token = held.token and r.status = 'running'
         and r.cancel_requested_at is null
@@ -272,7 +278,9 @@ swept as (delete from query_run_chunk c using r where c.run_id = r.id)
 select id from r"""
 
 # A worker's end shows by its session lock: who can take it knows that nobody holds it. After a restart of the
-# server every lock is gone for a moment; only the leases count then.
+# server every lock is gone for a moment; only the leases count then. A run that waits again keeps its place:
+# what was asked for while it ran is not before it. No lease and no pause between two tries reaches further
+# than they are long: one that does was promised before the server's clock was set back, and is made anew.
 REAP: Final = f"""
 with holder as materialized (
     select w.id from worker w
@@ -280,7 +288,7 @@ with holder as materialized (
         select worker_id from query_run where status = 'running' union select worker_id from source_kept)),
 gone as materialized (
     select id from holder
-    where pg_postmaster_start_time() < clock_timestamp() - interval '5 seconds'
+    where pg_postmaster_start_time() < clock_timestamp() - interval '{BACK_WITHIN_S} seconds'
       and pg_try_advisory_xact_lock({WORKER_LOCK_CLASS}, id)),
 lost as (
     select id from query_run
@@ -289,7 +297,7 @@ lost as (
 r as (
     update query_run r set
         status = fate.status, losses = r.losses + 1, {RELEASED},
-        ready_at = case when fate.status = 'queued' then clock_timestamp() else r.ready_at end,
+        ready_at = least(r.ready_at, clock_timestamp()),
         data_source_id = case when fate.status = 'queued'
             then (select j.data_source_id from query_job j where j.id = r.query_id)
             else r.data_source_id end,
@@ -306,6 +314,15 @@ r as (
         from query_run o where o.id = lost.id) fate
     where r.id = lost.id
     returning r.*),
+shortened as (
+    update query_run q set lease_until = clock_timestamp() + make_interval(secs => {LEASE_S})
+    where q.status = 'running'
+        and q.lease_until > clock_timestamp() + make_interval(secs => {LEASE_S + SLACK_S})
+        and q.id not in (select id from lost)),
+due_again as (
+    update query_run q set ready_at = clock_timestamp()
+    where q.status = 'queued' and q.ready_at > {NOW} + make_interval(secs => {1.1 * MAX_BACKOFF_S})
+        and (q.attempt > 0 or q.trigger <> 'schedule')),
 left_open as (
     delete from source_kept k
     where k.until_at <= clock_timestamp() or k.worker_id in (select id from gone)

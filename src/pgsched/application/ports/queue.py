@@ -106,6 +106,10 @@ class RunQueue(Protocol):
         """Return the runs of this worker that someone asked to cancel."""
         ...
 
+    async def held_by(self, worker_id: int) -> Sequence[Hold]:
+        """Return what a worker holds by the record, leases that have ended included."""
+        ...
+
     async def stage(self, hold: Hold, seq: int, rows: bytes) -> None:
         """Store a chunk of row objects (joined by commas, no brackets), unseen until the run succeeds.
 
