@@ -1,14 +1,16 @@
 """A statement run through a named cursor, its rows handed out as they arrive.
 
 Two round trips: the first opens the transaction, pins the session, declares the cursor and asks for its
-columns; the second fetches everything in one FETCH and, behind it, ends the transaction and clears the
-session, so that the source is done with the run as soon as it has sent the last row. A session that has run
-the statement before knows its columns' types and takes one.
+columns; the second fetches and, behind the last FETCH, ends the transaction and clears the session, so that
+the source is done with the run as soon as it has sent the last row. A session that has run the statement
+before knows its columns' types and takes one.
 
-One FETCH, because statement_timeout starts anew with each (and a function can switch it off for the next).
-Memory stays bounded all the same: libpq hands out a few rows at a time (chunked rows mode) and reads on
-only when we do, the source waits meanwhile. So a reader that is slower than the source has the timeout
-for reading, too.
+A FETCH takes as many rows as the default limit has and one more: the source collects all the rows of a FETCH
+before it sends the first (it is a utility statement to it), on its disk where they do not fit into work_mem.
+So a larger result comes in several, of which two are under way at any time. statement_timeout starts anew
+with each, and a function can switch it off for the next: the client's own deadline is about all of them.
+Memory stays bounded: libpq hands out a few rows at a time (chunked rows mode) and reads on only when we do,
+the source waits meanwhile. So a reader that is slower than the source has the timeout for reading, too.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
@@ -48,8 +51,10 @@ BATCH_BYTES = 1 << 20
 _PREFIX = "DECLARE pgsched NO SCROLL CURSOR WITHOUT HOLD FOR "
 _CURSOR = b"pgsched"
 _EXPLAIN = b"EXPLAIN (FORMAT JSON) "
-#: FETCH counts in 32 bits
-_MOST_FETCHED = 2**31 - 1
+#: most rows that the source collects at once
+FETCH_ROWS = 10_001
+#: FETCHes under way at once: while the rows of one are read, the source collects those of the next
+_MOST_UNDER_WAY = 2
 _FETCH_VALUES = Command(sql=b"FETCH 2 FROM pgsched_values")
 _CLOSE_VALUES = Command(sql=b"CLOSE pgsched_values")
 #: the loader of every type, by the OID that stands for all that are not known
@@ -77,6 +82,10 @@ class RowStream:
         self._wide: list[int] = []
         self._narrow_bytes = 0
         self._sent_at = 0.0
+        #: rows that are still to be asked for, None for all there are
+        self._to_ask = None if statement.on_limit is OnLimit.SAMPLE else statement.max_rows + 1
+        #: rows asked for by each FETCH under way
+        self._asked: deque[int] = deque()
         #: whether all rows came and only the cleanup is under way
         self._is_fetched = False
         #: whether max_bytes has no room for the next row
@@ -194,15 +203,22 @@ class RowStream:
             )
 
     async def _send_fetch(self) -> None:
-        """Ask for the rows, and for the cleanup behind them."""
-        session, statement = self._session, self._statement
-        if statement.on_limit is OnLimit.SAMPLE:
-            fetch = b"FETCH ALL FROM pgsched"
-        else:
-            fetch = b"FETCH FORWARD %d FROM pgsched" % min(statement.max_rows + 1, _MOST_FETCHED)
-        for command in (Command(sql=fetch), ROLLBACK, DISCARD):
-            session.send(command)
+        """Ask for more rows when there may be more, and for the cleanup behind the last."""
+        session = self._session
+        while self._to_ask != 0 and len(self._asked) < _MOST_UNDER_WAY:
+            count = FETCH_ROWS if self._to_ask is None else min(self._to_ask, FETCH_ROWS)
+            self._asked.append(count)
+            session.send(Command(sql=b"FETCH FORWARD %d FROM pgsched" % count))
             await session.sync()
+            if self._to_ask is not None:
+                self._to_ask -= count
+                if not self._to_ask:
+                    await self._send_cleanup()
+
+    async def _send_cleanup(self) -> None:
+        for command in (ROLLBACK, DISCARD):
+            self._session.send(command)
+            await self._session.sync()
 
     def __aiter__(self) -> AsyncIterator[RowBatch]:
         """Hand out the rows in order, once, in batches of about 1000 rows or 1 MiB."""
@@ -229,6 +245,26 @@ class RowStream:
         Raises:
             QueryFailed, QueryTimeout, SourceUnreachable: as the execution port says.
         """
+        session = self._session
+        while True:
+            fetched = 0
+            async with contextlib.aclosing(self._fetched()) as fetch:
+                async for rows in fetch:
+                    fetched += len(rows)
+                    yield rows
+            if fetched < self._asked.popleft() or (self._to_ask == 0 and not self._asked):
+                break
+            try:
+                async with self._deadline():
+                    await session.pass_sync()
+                    await self._send_fetch()
+            except TimeoutError:
+                raise deadline_passed(self._statement.timeout_ms) from None
+            session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
+        self._is_fetched = True
+
+    async def _fetched(self) -> AsyncGenerator[list[Row]]:
+        """Hand out the rows of one FETCH."""
         session, load = self._session, self._load
         # the server's own count, at the end of the rows
         fetched, told = 0, None
@@ -255,18 +291,26 @@ class RowStream:
             raise deadline_passed(self._statement.timeout_ms) from None
         if told != fetched:
             raise broken(f"{fetched} rows where it counts {told}")
-        self._is_fetched = True
+        if fetched > self._asked[0]:
+            raise broken(f"{fetched} rows where {self._asked[0]} were asked for")
 
     async def settle(self) -> None:
         """See the cleanup through, once all rows are here; the session is clean when it went well."""
         if not self._is_fetched:
             return
+        session = self._session
         with contextlib.suppress(TimeoutError, CommandFailed, SourceFault):
             async with asyncio.timeout(SETTLE_S):
-                await self._session.pass_sync()
+                await session.pass_sync()
+                if self._to_ask != 0:
+                    await self._send_cleanup()
+                for _ in self._asked:
+                    [nothing] = await session.results(1)
+                    if nothing.ntuples:
+                        raise broken("rows after the last one")
                 for _ in (ROLLBACK, DISCARD):
-                    await self._session.results(1)
-                self._session.is_clean = True
+                    await session.results(1)
+                session.is_clean = True
 
     async def _first_rows(self) -> AsyncIterator[RowBatch]:
         statement = self._statement

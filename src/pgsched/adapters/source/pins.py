@@ -6,6 +6,8 @@ Each run sets all of it inside its transaction, so that the ROLLBACK at its end 
 - standard_conforming_strings, backslash_quote: one statement to the guard is one statement to the server.
 - search_path: pg_catalog, then what the role or database has set, so that no one shadows a built-in name.
 - cursor_tuple_fraction 1: a cursor is planned for its first rows otherwise, and every row is fetched.
+- client_connection_check_interval: a backend whose client has left ends, even one whose function catches
+  every cancel request. Postgres 14 and later have it, and not on every system.
 - client_min_messages error: notices are read by nobody here, and a loop can send millions.
 - IntervalStyle postgres, DateStyle ISO (the role's order of day and month stays), bytea as hex, floats
   with the fewest digits that are exact: the text forms that stored results rely on.
@@ -25,6 +27,9 @@ BEGIN = Command(sql=b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 ROLLBACK = Command(sql=b"ROLLBACK")
 DISCARD = Command(sql=b"DISCARD ALL")
 
+#: milliseconds between a busy server's looks at whether we are still there
+LOOK_FOR_US_MS = 1_000
+
 # a SELECT, so that the transaction has its snapshot and can no longer be made READ WRITE
 _PINS = b"""SELECT pg_catalog.set_config('standard_conforming_strings', 'on', false),
   pg_catalog.set_config('backslash_quote', 'safe_encoding', false),
@@ -33,6 +38,9 @@ _PINS = b"""SELECT pg_catalog.set_config('standard_conforming_strings', 'on', fa
     pg_catalog.current_setting('search_path')), false),
   pg_catalog.set_config('default_transaction_read_only', 'on', false),
   pg_catalog.set_config('cursor_tuple_fraction', '1', false),
+  CASE WHEN pg_catalog.version() OPERATOR(pg_catalog.~~) '%linux%'
+    AND pg_catalog.current_setting('client_connection_check_interval', true) IS NOT NULL
+    THEN pg_catalog.set_config('client_connection_check_interval', $6, false) END,
   pg_catalog.set_config('client_min_messages', 'error', false),
   pg_catalog.set_config('DateStyle', 'ISO', false),
   pg_catalog.set_config('IntervalStyle', 'postgres', false),
@@ -55,6 +63,7 @@ def pins(*, timezone: str, timeout_ms: int, application_name: str) -> Command:
             str(max(1, timeout_ms)).encode(),
             application_name.encode(),
             timezone.encode(),
+            str(LOOK_FOR_US_MS).encode(),
         ),
     )
 
