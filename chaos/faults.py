@@ -12,7 +12,7 @@ from contextlib import suppress
 import psutil
 import psycopg
 
-from chaos import failpoints
+from chaos import failpoints, wall_clock
 from chaos.chaos import Chaos
 from chaos.fleet import Member
 from chaos.proxy import Link
@@ -132,6 +132,18 @@ async def reset_link(chaos: Chaos) -> str | None:
     chaos.fleet.hurt(member.name, "reset", until=time.time() + 3)
     member.link.drop()
     return "metadata connections reset"
+
+
+async def set_wall_clock(chaos: Chaos) -> str | None:
+    """A worker's wall clock is set, back or forwards, and set right later; nothing at all may come of it."""
+    member = _someone(chaos)
+    if member is None:
+        return None
+    clock = wall_clock.place_of(chaos.place.folder, member.name)
+    clock.write_text(str(chaos.rng.choice((-86400, -3600, -90, 90, 3600, 86400))))
+    await asyncio.sleep(chaos.rng.uniform(3, 20))
+    clock.write_text("0")
+    return "worker's wall clock set"
 
 
 # -- the metadata server --------------------------------------------------------------------------------
@@ -346,6 +358,7 @@ WORKER_KINDS: tuple[Kind, ...] = (
     roll,
     cut_off,
     reset_link,
+    set_wall_clock,
 )
 SERVER_KINDS: tuple[Kind, ...] = (
     kill_server,

@@ -128,9 +128,9 @@ class Fleet:
             await member.link.close()
 
     def log(self, member: Member) -> str:
-        """What a member wrote to its log."""
-        path = self.place.folder / "logs" / f"{member.name}.log"
-        return path.read_text("utf-8", "replace") if path.exists() else ""
+        """What a member wrote to its log, turned over or not."""
+        paths = sorted((self.place.folder / "logs").glob(f"{member.name}.log*"), reverse=True)
+        return "".join(path.read_text("utf-8", "replace") for path in paths)
 
     def ready(self) -> dict[str, float]:
         """When each worker was ready, in unix seconds, by its name; those that never were are left out."""

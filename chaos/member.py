@@ -26,10 +26,11 @@ def main() -> None:
 
     schema.EXPECTED = schema.EXPECTED + int(os.environ.get("CHAOS_NEWER", "0"))  # type: ignore[misc]
     if sys.argv[1] == "worker":
-        from chaos import failpoints, mutants
+        from chaos import failpoints, mutants, wall_clock
         from pgsched.application.work import Worker
 
         failpoints.install()
+        wall_clock.install()
         # What outlasts the drain is handed back; in a short test that shall happen too.
         Worker.__init__.__kwdefaults__["drain_s"] *= share  # type: ignore[index]
         mutants.plant(os.environ.get("CHAOS_MUTANT", ""))

@@ -45,8 +45,8 @@ async def stage(
         sources = {name: Proxy(address) for name in ("shop", "narrow")}
         for proxy in sources.values():
             await proxy.open()
-        for folder in ("hits", "stale"):
-            (where.folder / "armed" / folder).mkdir(parents=True)
+        for folder in ("armed/hits", "armed/stale", "clock"):
+            (where.folder / folder).mkdir(parents=True)
         with psycopg.connect(where.meta_admin, autocommit=True) as connection:
             connection.execute(WITNESS.read_text())  # type: ignore[arg-type]
         known = await furnish(where, sources, queries)

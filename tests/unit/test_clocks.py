@@ -10,18 +10,32 @@ from hypothesis import strategies as st
 
 from pgsched.domain.clocks import DOUBT_S, LARGE_S, SLACK_S, Reading, doubt_after, step_between
 
-START = Reading(now=datetime(2026, 3, 29, 0, 59, tzinfo=UTC), elapsed_s=1000.0)
+START = Reading(now=datetime(2026, 3, 29, 0, 59, tzinfo=UTC), asked_s=1000.0, answered_s=1000.0)
 
 durations = st.floats(0, 1e7)
 
 
-def later(passed_s: float, step_s: float = 0.0) -> Reading:
-    return Reading(now=START.now + timedelta(seconds=passed_s + step_s), elapsed_s=START.elapsed_s + passed_s)
+def later(passed_s: float, step_s: float = 0.0, late_s: float = 0.0) -> Reading:
+    """A reading after so many seconds, of a clock that was set, whose answer came late."""
+    return Reading(
+        now=START.now + timedelta(seconds=passed_s + step_s),
+        asked_s=START.answered_s + passed_s,
+        answered_s=START.answered_s + passed_s + late_s,
+    )
 
 
 @given(durations, st.floats(-SLACK_S + 0.01, SLACK_S - 0.01))
 def test_clock_that_goes_on_was_not_set(passed_s: float, slewed_s: float) -> None:
     assert step_between(START, later(passed_s, slewed_s)) == 0.0
+
+
+@given(durations, durations, durations)
+def test_answer_that_comes_late_says_nothing_of_the_clock(
+    first_s: float, late_s: float, then_s: float
+) -> None:
+    late = later(first_s, late_s=late_s)
+    assert step_between(START, late) == 0.0
+    assert step_between(late, later(first_s + late_s + then_s)) == 0.0
 
 
 @given(durations, st.floats(SLACK_S + 0.01, 1e8), st.sampled_from([1, -1]))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from pgsched.application.elapsed import elapsed_s
 from pgsched.application.held_runs import HeldRuns
@@ -21,7 +22,8 @@ from pgsched.application.ports.timing import Alarms
 from pgsched.application.run_job import RunJob
 from pgsched.domain.clocks import Reading, doubt_after, step_between
 from pgsched.domain.errors import DatabaseFault
-from pgsched.domain.planning import plan_due
+from pgsched.domain.jobs import Job
+from pgsched.domain.planning import ActiveRuns, Plan, plan_due
 from pgsched.domain.runs import fraction_of
 
 log = logging.getLogger(__name__)
@@ -143,17 +145,18 @@ class Worker:
                         run.status,
                         extra={"action": "run.rescued", "run_id": run.id},
                     )
-            if elapsed_s() >= self._plan_from:
-                while (await self._queue.plan_due(plan_due, limit=PLAN_BATCH)).jobs == PLAN_BATCH:
-                    pass
+            while elapsed_s() >= self._plan_from:
+                decide = partial(self._decide, elapsed_s())
+                if (await self._queue.plan_due(decide, limit=PLAN_BATCH)).jobs < PLAN_BATCH:
+                    break
             if elapsed_s() < self._unsure_until:
                 await self._held.settle(attendance.worker_id)
             await self._claim(attendance.worker_id)
             if self._held:
                 self._held.cancel(await self._queue.cancel_requests(attendance.worker_id))
-            asked_at = time.monotonic()
+            asked_at, asked_s = time.monotonic(), elapsed_s()
             ahead = await self._queue.upcoming(within_s=HORIZON_S, limit=MAX_ALARMS)
-            self._watch_the_clock(ahead.now)
+            self._watch_the_clock(ahead.now, asked_s)
             # The answer is half a round trip old when it is here.
             age = timedelta(seconds=(time.monotonic() - asked_at) / 2)
             self._alarms.arm(ahead.now + age, ahead.instants)
@@ -208,14 +211,24 @@ class Worker:
     def _ring(self, _instant: datetime) -> None:
         self._wake.set()
 
-    def _watch_the_clock(self, now: datetime) -> None:
+    def _decide(self, asked_s: float, job: Job, now: datetime, under_way: ActiveRuns) -> Plan:
+        """Decide what becomes of a job's due instants: nothing yet, while the clock is in doubt."""
+        self._watch_the_clock(now, asked_s)
+        if elapsed_s() < self._plan_from:
+            return Plan(next_run_at=job.next_run_at)
+        return plan_due(job, now, under_way)
+
+    def _watch_the_clock(self, now: datetime, asked_s: float) -> None:
         """Notice that the database's clock was set; wait a while before acting on a large step forwards."""
-        before, self._reading = self._reading, Reading(now=now, elapsed_s=elapsed_s())
+        before = self._reading
+        if before is not None and before.now == now:
+            return
+        self._reading = Reading(now=now, asked_s=asked_s, answered_s=elapsed_s())
         step_s = 0.0 if before is None else step_between(before, self._reading)
         if not step_s:
             return
         doubt_s = doubt_after(step_s)
-        self._plan_from = self._reading.elapsed_s + doubt_s
+        self._plan_from = self._reading.answered_s + doubt_s
         log.warning(
             "the metadata database's clock was set %s by %.0f s%s",
             "forwards" if step_s > 0 else "back",

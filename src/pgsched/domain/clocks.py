@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-#: seconds by which two clocks may part between two readings: slewing, answers that came late
+#: seconds by which two clocks may part between two readings: one is slewed, or a little faster
 SLACK_S = 5.0
 #: seconds from which on a step forwards is not acted on at once
 LARGE_S = 300.0
@@ -21,19 +21,25 @@ DOUBT_S = 30.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """Two clocks, read together."""
+    """What a clock said that may be set, and when it was asked by one that only counts."""
 
-    #: what the clock that may be set says
+    #: what it said
     now: datetime
-    #: seconds of one that only counts, time asleep included
-    elapsed_s: float
+    #: seconds of the other one before it was asked, time asleep included
+    asked_s: float
+    #: seconds of the other one when the answer was here
+    answered_s: float
 
 
 def step_between(earlier: Reading, later: Reading) -> float:
-    """Return the seconds by which the clock was set forwards (negative: back); 0.0 when it only went on."""
-    passed = later.elapsed_s - earlier.elapsed_s
-    step = (later.now - earlier.now).total_seconds() - passed
-    return step if abs(step) > SLACK_S else 0.0
+    """Return the seconds by which the clock was set forwards (negative: back), at least; 0.0 when it was not.
+
+    An answer that took long (a process that was stopped, a slow network) may be as old as that.
+    """
+    moved = (later.now - earlier.now).total_seconds()
+    forwards = moved - (later.answered_s - earlier.asked_s)
+    back = moved - (later.asked_s - earlier.answered_s)
+    return forwards if forwards > SLACK_S else back if back < -SLACK_S else 0.0
 
 
 def doubt_after(step_s: float) -> float:
