@@ -20,6 +20,7 @@ import numpy
 import pandas
 import psycopg
 import pyarrow as pa
+import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 import pytest
 from factories import job_spec, new_source
@@ -383,6 +384,38 @@ def csv_columns(table: Table, text: bytes, folder: Path) -> dict[str, Columns]:
     return {
         "csv by pandas": [frame[f"c{place}"].tolist() for place in range(width)],
         "csv by duckdb": by_rows([list(row) for row in rows], width),
+        "csv by pyarrow": pyarrow_csv(path, width),
+    }
+
+
+def pyarrow_csv(path: Path, width: int) -> Columns:
+    names = [f"c{place}" for place in range(width)]
+    read = arrow_csv.read_csv(
+        path,
+        read_options=arrow_csv.ReadOptions(use_threads=False),
+        parse_options=arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+    return [read[name].to_pylist() for name in names]
+
+
+def ndjson_columns(table: Table, text: bytes, folder: Path) -> dict[str, Columns]:
+    """As DuckDB tells the fields of the lines apart; each is JSON still."""
+    path, width = folder / "it.ndjson", len(table.types)
+    path.write_bytes(text)
+    columns = ",".join(f"'c{place}': 'JSON'" for place in range(width))
+    rows = duckdb.sql(
+        f"select * from read_json('{path}', format='newline_delimited', columns={{{columns}}})"
+    ).fetchall()
+    return {
+        "ndjson by duckdb": by_rows(
+            [[None if cell is None else json_of(cell) for cell in row] for row in rows], width
+        )
     }
 
 
@@ -439,6 +472,7 @@ def test_every_reader_reads_what_psql_prints(
     read = {
         **json_rows(table, written_),
         **csv_columns(table, written_[Format.CSV], tmp_path),
+        **ndjson_columns(table, written_[Format.NDJSON], tmp_path),
         **typed_columns(table, written_, tmp_path),
     }
     for reader, columns in read.items():
@@ -450,7 +484,7 @@ def test_every_reader_reads_what_psql_prints(
                 text = row[place]
                 if reader == "csv by pandas" and text == "":
                     text = None
-                if reader == "json" and type_ in ("json", "jsonb"):
+                if "json" in reader and type_ in ("json", "jsonb"):
                     assert value == (None if text is None else json_of(text)), (type_, text, value)
                 else:
                     assert agree(type_, text, value), (reader, type_, text, value)

@@ -7,6 +7,7 @@ import resource
 import pytest
 from source_fixtures import address_of, run, run_at, statement
 
+from pgsched.adapters.source.cursor import FETCH_ROWS
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.domain.errors import CostExceeded, LimitExceeded, QueryFailed
 from pgsched.domain.results import OnLimit
@@ -26,6 +27,21 @@ async def test_truncate_stores_the_first_rows_and_says_so(source_db, sources, ma
     outcome = await run(sources, source_db, SERIES.format(count=3000), max_rows=max_rows)
     assert [row["n"] for row in outcome.data] == list(range(1, max_rows + 1))
     assert (outcome.rows, outcome.truncated) == (max_rows, True)
+
+
+@pytest.mark.parametrize("on_limit", [OnLimit.TRUNCATE, OnLimit.SAMPLE])
+async def test_a_result_of_several_fetches_is_whole_and_its_connection_kept(source_db, sources, on_limit):
+    pid, count = "pg_backend_pid() as pid", FETCH_ROWS
+    sql = f"select {pid}, n from generate_series(1, {{}}) n"
+    pids = set()
+    for rows in (count - 1, count, count + 1, 2 * count, 2 * count + 1, 3 * count - 1):
+        for most in (rows - 1, rows, 5 * count):
+            outcome = await run(sources, source_db, sql.format(rows), max_rows=most, on_limit=on_limit)
+            assert (outcome.rows, outcome.truncated) == (min(rows, most), most < rows)
+            numbers = [row["n"] for row in outcome.data]
+            assert numbers == sorted(set(numbers))
+            pids |= {row["pid"] for row in outcome.data}
+    assert len(pids) == 1
 
 
 @pytest.mark.parametrize("on_limit", list(OnLimit))

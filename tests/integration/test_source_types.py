@@ -276,6 +276,48 @@ async def test_no_rows_and_no_columns_are_results_too(any_source, sources, sql, 
     assert frame(any_source, outcome.text).shape == shape
 
 
+async def test_a_row_may_have_1600_columns(any_source, sources):
+    columns = ", ".join(f"{n} as c{n}, 'x{n}' as t{n}" for n in range(800))
+    outcome = await run(sources, any_source, f"select {columns} from generate_series(1, 2)")
+    assert (outcome.rows, len(outcome.fields)) == (2, 1600)
+    assert outcome.data[1] == {f"c{n}": n for n in range(800)} | {f"t{n}": f"x{n}" for n in range(800)}
+    assert frame(any_source, outcome.text).shape == (2, 1600)
+    with pytest.raises(QueryFailed) as caught:
+        await run(sources, any_source, "select " + ", ".join(["1"] * 1665))
+    assert caught.value.sqlstate == "54011"
+
+
+async def test_types_and_columns_may_change_between_runs(any_source, sources):
+    any_source.execute("drop view if exists moving; create view moving as select 1::int as a, 'x' as b")
+    any_source.execute("grant select on moving to reader")
+    seen = []
+    for changed in (
+        None,
+        "drop view moving; create view moving as select 1.50::numeric as a",
+        "drop view moving; create view moving as select now() as a, null::bool as b, '{1}'::int[] as c",
+        "drop view moving; create type mood_now as enum ('ok'); "
+        "create view moving as select 'ok'::mood_now as a",
+        "drop view moving; drop type mood_now; create type mood_now as (n int); "
+        "create view moving as select row(1)::mood_now as a",
+        "drop view moving; drop type mood_now; create view moving as select 1::int as a, 'x' as b",
+    ):
+        if changed is not None:
+            any_source.execute(changed)
+            any_source.execute("grant select on moving to reader")
+        outcome = await run(sources, any_source, "select * from moving")
+        seen.append([field["pgType"] for field in outcome.fields])
+        assert outcome.rows == 1
+    any_source.execute("drop view moving")
+    assert seen == [
+        ["integer", "text"],
+        ["numeric"],
+        ["timestamp with time zone", "boolean", "integer[]"],
+        ["mood_now"],
+        ["mood_now"],
+        ["integer", "text"],
+    ]
+
+
 async def test_built_in_names_are_those_of_the_server(any_source):
     modifiers = {1700: [-1, 655366, 4 + (5 << 16)], 1043: [-1, 24], 1042: [-1, 5], 1083: [-1, 0, 6],
                  1114: [-1, 3], 1184: [-1, 3], 1266: [-1, 3]}  # fmt: skip

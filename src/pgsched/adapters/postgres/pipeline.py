@@ -50,7 +50,8 @@ class Pipeline:
         #: seconds that the server may take to answer what was sent, None for no bound
         self.within_s = within_s
         self._pgconn = connection.pgconn
-        self._waiting: list[Answer | None] = []
+        #: what is to be filled in, or the name of a statement that was sent to be prepared
+        self._waiting: list[Answer | bytes] = []
         self._adapter = Transformer(connection)
         self._known = _prepared.setdefault(connection, set())
         self._sent_names: list[bytes] = []
@@ -69,7 +70,7 @@ class Pipeline:
             if name not in self._known and name not in self._sent_names:
                 self._pgconn.send_prepare(name, text)
                 self._sent_names.append(name)
-                self._waiting.append(None)
+                self._waiting.append(name)
             self._pgconn.send_query_prepared(name, dumped)
         answer = Answer()
         self._waiting.append(answer)
@@ -96,8 +97,6 @@ class Pipeline:
             failed = await self._receive_end()
         if failed is not None:
             raise failed
-        # an error may have come before some were prepared
-        self._known.update(self._sent_names)
 
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
@@ -131,8 +130,11 @@ class Pipeline:
             if result is None:
                 raise OperationalError("the connection ended in the middle of an answer")
             if result.status in _DONE:
-                if answer is not None:
+                if isinstance(answer, Answer):
                     self._read(result, answer)
+                else:
+                    # at once: it stays prepared whatever becomes of the transaction
+                    self._known.add(answer)
             elif failed is None and result.status != ExecStatus.PIPELINE_ABORTED:
                 failed = error_from_result(result, encoding=self._adapter.encoding)
             while await self._result() is not None:
