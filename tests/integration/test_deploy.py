@@ -15,7 +15,7 @@ import pytest
 import yaml
 from processes import ended_run, eventually, free_port, installation
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from tools import environment, program, running
+from tools import environment, environment_of, program, running
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -37,11 +37,12 @@ def test_unit_verifies_and_leaves_little_exposed(unit, tmp_path):
     # a program that is there stands for the one that an installation has
     copy = tmp_path / unit.name
     copy.write_text(unit.read_text().replace("/opt/pgsched/bin/pgsched", shutil.which("true")))
-    done = subprocess.run([analyze, "verify", copy], capture_output=True, text=True)
+    env = environment_of(analyze)
+    done = subprocess.run([analyze, "verify", copy], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert unit.name not in done.stderr, done.stderr
     command = [analyze, "security", "--offline=true", "--threshold=20", copy]
-    exposed = subprocess.run(command, capture_output=True, text=True)
+    exposed = subprocess.run(command, capture_output=True, text=True, env=env)
     assert exposed.returncode == 0, exposed.stdout
 
 
@@ -150,9 +151,20 @@ def test_nginx_stands_in_front(place, database, tmp_path):
     run = ended_run(database, place.json("queries", "run", "one")["id"])
     _, url = place.api(ALLOWED_HOSTS="pgsched.example.com")
     plain, secure = free_port(), free_port()
-    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=x"]
+    openssl = [
+        program("openssl"),
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=x",
+    ]
     openssl += ["-keyout", f"{tmp_path}/key.pem", "-out", f"{tmp_path}/cert.pem"]
-    subprocess.run(openssl, check=True, capture_output=True)
+    subprocess.run(openssl, check=True, capture_output=True, env=environment())
     text = (DEPLOY / "nginx/pgsched.conf").read_text()
     for old, new in (
         ("127.0.0.1:8000", url.removeprefix("http://")),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 from importlib.resources import files
 
 import psycopg
 import pytest
 from postgres_fixtures import fresh_database
+from tools import program
 
 from pgsched.adapters.postgres import schema, tables
 from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, SchemaMismatch
@@ -53,8 +53,7 @@ def way_in(database) -> str:
 
 
 def psql(database, text: str) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("psql") or pytest.skip("psql is not installed")
-    command = [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", way_in(database)]
+    command = [program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", way_in(database)]
     return subprocess.run(command, input=text, text=True, capture_output=True, check=False)
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from postgres_fixtures import fresh_source, throwaway
 from source_fixtures import address_of, run_at, statement
+from tools import environment, program
 
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.domain.errors import SourceRefused, SourceUntrusted
 from pgsched.domain.runs import Failure
-
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")
 
 ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
 
@@ -26,10 +25,10 @@ def certificate(folder, name):
     """A self-signed certificate for localhost; the paths of its PEM files."""
     key, cert = folder / f"{name}.key", folder / f"{name}.crt"
     subprocess.run(
-        ["openssl", "req", "-new", "-x509", "-days", "2", "-nodes", "-newkey", "ec", "-pkeyopt",
+        [program("openssl"), "req", "-new", "-x509", "-days", "2", "-nodes", "-newkey", "ec", "-pkeyopt",
          "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
          "-keyout", str(key), "-out", str(cert)],
-        check=True, capture_output=True,
+        check=True, capture_output=True, env=environment(),
     )  # fmt: skip
     key.chmod(0o600)
     return cert, key

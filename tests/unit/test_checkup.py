@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from pgsched.application.checkup import Level, judge
 from pgsched.application.ports.upkeep import Distribution, Figures, QueryFigure, SourceFigure, WorkerFigure
+from pgsched.domain.freshness import is_stale
 from pgsched.domain.jobs import Job, JobSpec
-from pgsched.domain.retention import Limits, is_stale, limits_of
+from pgsched.domain.retention import Limits, limits_of
 from pgsched.domain.schedules import ScheduleType
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -131,6 +132,15 @@ def test_query_is_stale_after_two_periods_and_a_minute() -> None:
     assert is_stale(job(), NOW - timedelta(hours=2, seconds=61), NOW)
     assert is_stale(job(), None, NOW)
     assert not is_stale(job(enabled=False), None, NOW)
+
+
+def test_query_with_fresh_for_is_stale_by_that_alone() -> None:
+    assert not is_stale(job(fresh_for="P1D"), NOW - timedelta(hours=24), NOW)
+    assert is_stale(job(fresh_for="P1D"), NOW - timedelta(hours=24, seconds=1), NOW)
+    assert is_stale(job(fresh_for="PT1M"), NOW - timedelta(seconds=61), NOW)
+    old = replace(HEALTHY, queries=(query(job(fresh_for="PT1M"), 3),))
+    (told,) = [each.detail for each in judge(old, version="1") if each.check == "queries"]
+    assert told.endswith("had no success for PT1M")
 
 
 def test_limits_of_a_query_win_over_the_general_ones() -> None:

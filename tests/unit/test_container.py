@@ -111,3 +111,9 @@ async def test_what_cannot_be_closed_does_not_keep_the_rest_open() -> None:
         async with opened(world.container) as container:
             container.closers().extend([closes, breaks])
     assert closed == [True]
+
+
+def test_answers_that_were_not_logged_are_told_as_log_errors() -> None:
+    container = in_memory().container
+    container.access_log().lost = 3
+    assert b"\npgsched_log_errors_total 3.0\n" in container.meter().page(None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pgsched.application.ports.upkeep import Figures
-from pgsched.domain.retention import is_stale
+from pgsched.domain.freshness import is_stale
 
 #: seconds that a run may wait until somebody should look
 LONG_WAIT_S = 300.0
@@ -118,16 +118,16 @@ def _queries(figures: Figures) -> Iterator[Finding]:
             advice=f"see pgsched runs list {job.spec.name}; enabling it again ends the pause",
         )
     stale = [
-        each.job.spec.name
+        each.job.spec
         for each in figures.queries
         if each.job.paused_at is None and is_stale(each.job, each.last_success_at, figures.now)
     ]
-    for name in stale[:MOST_NAMED]:
+    for spec in stale[:MOST_NAMED]:
         yield Finding(
             check="queries",
             level=Level.WARNING,
-            detail=f"{name} had no success for two of its periods",
-            advice=f"pgsched runs list {name} says why",
+            detail=f"{spec.name} had no success for {spec.fresh_for or 'two of its periods'}",
+            advice=f"pgsched runs list {spec.name} says why",
         )
     more = len(paused[MOST_NAMED:]) + len(stale[MOST_NAMED:])
     if more:

@@ -1,16 +1,21 @@
 """How old a query's newest result is, and whether that is too old.
 
-Counted from the end of the run that made it; a query that never succeeded counts from its making.
+Counted from the end of the run that made it; a query that never succeeded counts from its making. A dashboard
+is told what ``fresh_for`` promises (``Freshness``). Whoever operates pgsched is also told of a query that
+promises nothing and is overdue by its own schedule (``is_stale``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pgsched.domain.durations import Duration
+from pgsched.domain.jobs import Job
 
+#: time beyond two periods that a query without fresh_for may take before it counts as stale
+GRACE = timedelta(seconds=60)
 _UTC = ZoneInfo("UTC")
 
 
@@ -42,3 +47,24 @@ class Freshness:
         """Whether that moment is over."""
         until = self.fresh_until
         return until is not None and self.now > until
+
+
+def is_stale(job: Job, last_success_at: datetime | None, now: datetime) -> bool:
+    """Whether a query that is planned has had no success for ``fresh_for``, or two periods and a minute.
+
+    The period is the distance of the next two instants. A query that never succeeded counts from its making.
+    A query that is paused is stale once its result is as old.
+    """
+    if not job.spec.enabled:
+        return False
+    if job.spec.fresh_for is not None:
+        since = last_success_at or job.created_at
+        return Freshness(since=since, fresh_for=job.spec.fresh_for, now=now).is_stale
+    first = job.schedule.next_after(now)
+    if first is None:
+        return False
+    second = job.schedule.next_after(first)
+    if second is None:
+        return False
+    period = second - first
+    return now - (last_success_at or job.created_at) > 2 * period + GRACE

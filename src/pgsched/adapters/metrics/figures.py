@@ -14,7 +14,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from pgsched.domain.retention import is_stale
+from pgsched.domain.freshness import is_stale
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -119,7 +119,7 @@ def _queries(figures: Figures) -> Iterator[Metric]:
             ("next_run_timestamp_seconds", "The next instant to be planned."),
             ("failures_in_a_row", "Final errors since the last success."),
             ("paused", "Whether the query is paused after failures."),
-            ("stale", "Whether there was no success for two periods and a minute."),
+            ("stale", "Whether there was no success for fresh_for, or else for two periods and a minute."),
             ("stored_runs", "Runs that are kept."),
             ("stored_bytes", "Bytes of the results that are kept."),
         )

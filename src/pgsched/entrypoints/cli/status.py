@@ -111,7 +111,7 @@ def _wire(figures: Figures) -> dict[str, Any]:
 
 
 def _stale(figures: Figures) -> list[str]:
-    from pgsched.domain.retention import is_stale
+    from pgsched.domain.freshness import is_stale
 
     return [
         each.job.spec.name

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from pgsched.entrypoints.http.metrics import Meter
 
 
-def meter() -> Meter:
+def meter(access_log: BatchedAccessLog) -> Meter:
     from pgsched import __version__
     from pgsched.adapters.logs.failures import lost_records
     from pgsched.adapters.metrics.process import ProcessMetrics
 
-    return ProcessMetrics(__version__, lost_records=lost_records)
+    return ProcessMetrics(__version__, lost_records=lambda: lost_records() + access_log.lost)
 
 
 def access_log() -> BatchedAccessLog:
