@@ -65,6 +65,8 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@rm -rf $(VENV)/generators
+	$(BIN)/python -m pip install --quiet -c constraints.txt --target $(VENV)/generators 'openapi-python-client>=0.29'
 	@touch $@ $(VENV)/.run
 
 ## programs that tests speak to (program@package); what this machine lacks is unpacked here. Where that cannot be done,

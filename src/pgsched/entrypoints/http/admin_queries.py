@@ -15,7 +15,8 @@ from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
 from pgsched.entrypoints.http.conditional import is_current, version_tag
-from pgsched.entrypoints.http.description import Qid, answers, operation
+from pgsched.entrypoints.http.described_parameters import Qid
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, query_key
 from pgsched.entrypoints.http.written import NewQuery, QueryChange
 from pgsched.entrypoints.shapes import job_shape

@@ -19,7 +19,8 @@ from pgsched.domain.runs import Run
 from pgsched.entrypoints.http import bodies, problems, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
-from pgsched.entrypoints.http.description import Qid, RunId, answers, operation
+from pgsched.entrypoints.http.described_parameters import Qid, RunId
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import query_key, run_key
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from pgsched.entrypoints.http import (
     auth,
     bodies,
     checks,
+    completion,
     datasources,
     description,
     front,
@@ -140,7 +141,7 @@ def create_app(services: ApiServices) -> Litestar:
         # the framework would configure the root logger and start a thread for it
         logging_config=None,
     )
-    description.complete(app)
+    completion.complete(app)
     memory = None if services.watching is None else Memory(services.watching)
     proxies = tuple(services.trusted_proxies) if services.trust_proxy else ()
     hosts = None if services.allowed_hosts is None else frozenset(services.allowed_hosts)

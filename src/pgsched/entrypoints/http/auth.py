@@ -15,7 +15,8 @@ from pgsched.domain.errors import NotFound
 from pgsched.domain.sessions import Session
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.callers import COOKIE, actor_of, caller_of, is_foreign
-from pgsched.entrypoints.http.description import SessionId, answers, operation
+from pgsched.entrypoints.http.described_parameters import SessionId
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, shown
 from pgsched.entrypoints.http.problems import BadOrigin
 

@@ -39,7 +39,7 @@ class ScheduleToShow(msgspec.Struct, kw_only=True):
     """A schedule whose next instants are asked for."""
 
     #: cron or interval
-    type: str
+    type: Annotated[str, Meta(extra_json_schema={"enum": ["cron", "interval"]})]
     #: five cron fields or a macro; an ISO 8601 duration or whole seconds
     expr: str
     timezone: str | None = "UTC"

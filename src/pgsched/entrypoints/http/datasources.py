@@ -15,7 +15,8 @@ from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
 from pgsched.entrypoints.http.conditional import is_current, version_tag
-from pgsched.entrypoints.http.description import SourceKey, answers, operation
+from pgsched.entrypoints.http.described_parameters import SourceKey
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, named_key
 from pgsched.entrypoints.http.written import DataSourceChange, NewDataSource
 from pgsched.entrypoints.shapes import report_shape, source_shape

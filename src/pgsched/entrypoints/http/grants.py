@@ -13,7 +13,8 @@ from pgsched.domain.accounts import Right
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
-from pgsched.entrypoints.http.description import Qid, answers, operation
+from pgsched.entrypoints.http.described_parameters import Qid
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import query_key
 from pgsched.entrypoints.shapes import grants_shape
 

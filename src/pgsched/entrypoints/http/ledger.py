@@ -12,7 +12,8 @@ from pgsched.domain.accounts import Right
 from pgsched.entrypoints.http import wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import caller_of
-from pgsched.entrypoints.http.description import Qid, answers, operation
+from pgsched.entrypoints.http.described_parameters import Qid
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, query_key
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -13,6 +14,10 @@ from pgsched.domain.runs import RunStatus
 
 MOST_ITEMS = 500
 DEFAULT_ITEMS = 50
+
+#: most characters of a text that is looked for, and what it may hold
+LONGEST_TEXT = 300
+VISIBLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
 
 _LARGEST_ID = 2**63 - 1
 
@@ -128,9 +133,9 @@ class Faults:
         return None
 
     def text(self, field: str, text: str | None) -> str | None:
-        """Read a text to compare with: visible characters, at most 300."""
-        if text is not None and (len(text) > 300 or not text.isprintable()):
-            self.add(field, "must be at most 300 visible characters")
+        """Read a text to compare with: at most 300 characters, none of them a control character."""
+        if text is not None and (len(text) > LONGEST_TEXT or not VISIBLE.fullmatch(text)):
+            self.add(field, f"must be at most {LONGEST_TEXT} characters without control characters")
             return None
         return text
 

@@ -122,8 +122,8 @@ class Problem:
     #: of a source's SQL error: where in the SQL, in characters from 1
     position: int | None = None
 
-    def encode(self) -> bytes:
-        """Return the body."""
+    def described(self) -> dict[str, Any]:
+        """Return what the body holds; what there is nothing to say of is left out."""
         fields: dict[str, Any] = {
             "type": self.type,
             "title": self.title,
@@ -132,7 +132,11 @@ class Problem:
             "code": self.code,
         }
         optional = {name: getattr(self, name) for name in ("errors", "sqlstate", "message", "position")}
-        return msgspec.json.encode(fields | {name: value for name, value in optional.items() if value})
+        return fields | {name: value for name, value in optional.items() if value}
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return msgspec.json.encode(self.described())
 
 
 def problem(status: int, code: str, detail: str, faults: Sequence[FieldFault] = ()) -> Problem:

@@ -10,7 +10,8 @@ from litestar.response.base import ASGIResponse
 from pgsched.application.ports.views import QueryCard
 from pgsched.entrypoints.http import wire
 from pgsched.entrypoints.http.callers import caller_of
-from pgsched.entrypoints.http.description import Qid, answers, operation
+from pgsched.entrypoints.http.described_parameters import Qid
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, query_key
 from pgsched.entrypoints.http.results import NO_CACHE
 

@@ -9,7 +9,7 @@ from litestar.connection import ASGIConnection
 
 from pgsched.domain.errors import NotFound
 from pgsched.domain.runs import RunStatus
-from pgsched.entrypoints.http.description import KNOWN_PARAMETERS
+from pgsched.entrypoints.http.described_parameters import KNOWN_PARAMETERS
 from pgsched.entrypoints.http.parameters import query_key, run_key
 
 #: questions remembered, and the longest that are, in bytes

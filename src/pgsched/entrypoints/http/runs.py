@@ -12,7 +12,8 @@ from pgsched.application.ports.views import RunFilter
 from pgsched.domain.runs import RunStatus
 from pgsched.entrypoints.http import wire
 from pgsched.entrypoints.http.callers import caller_of
-from pgsched.entrypoints.http.description import Qid, RunId, answers, operation
+from pgsched.entrypoints.http.described_parameters import Qid, RunId
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.formats import shape_of
 from pgsched.entrypoints.http.parameters import Faults, query_key, run_key
 from pgsched.entrypoints.http.results import NO_CACHE, sent, told, wants_whole

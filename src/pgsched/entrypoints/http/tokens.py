@@ -15,7 +15,8 @@ from pgsched.domain.tokens import MOST_QUERIES, NAME_LONGEST, ApiToken
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
-from pgsched.entrypoints.http.description import TokenId, answers, operation
+from pgsched.entrypoints.http.described_parameters import TokenId
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, id_key
 
 if TYPE_CHECKING:

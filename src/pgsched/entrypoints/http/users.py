@@ -26,7 +26,8 @@ from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
 from pgsched.entrypoints.http.conditional import is_current, version_tag
-from pgsched.entrypoints.http.description import Uid, answers, operation
+from pgsched.entrypoints.http.described_parameters import Uid
+from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, id_key
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _Password = Annotated[
         },
     ),
 ]
-_Roles = Annotated[list[str], Meta(extra_json_schema={"minItems": 1, "examples": [["viewer"]]})]
+_Roles = Annotated[list[str], Meta(extra_json_schema={"minItems": 1})]
 
 
 class AddUser(msgspec.Struct, kw_only=True):

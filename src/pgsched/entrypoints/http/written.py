@@ -12,20 +12,44 @@ from pgsched.domain.jobs import BOUNDS, JobSpec
 from pgsched.domain.names import MAX_DESCRIPTION, MAX_TITLE, NAME
 from pgsched.domain.sources import NewSource
 
+_NAME = Annotated[str, Meta(pattern=f"^{NAME.pattern}$")]
+_ID = Annotated[int, Meta(ge=1)]
+#: something visible, and no control characters
+_LINE = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+#: names in a Postgres server
+_IDENTIFIER = Annotated[str, Meta(min_length=1, max_length=63, pattern=_LINE)]
+#: for the document; months and days can be 0 but not all of it, which the field's fault says
+_DURATION = Annotated[
+    str,
+    Meta(
+        description="ISO 8601 duration such as P1D, or whole seconds.",
+        pattern=r"^(P[0-9YMWDTHS]{2,40}|[0-9]{1,20})$",
+    ),
+]
+_INSTANT = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 _PASSWORD: list[tuple[str, Any, Any]] = [
     ("password", str | None | UnsetType, UNSET),
     ("enc_password_b64", str | None | UnsetType, UNSET),
     ("enc_algo", str | None | UnsetType, UNSET),
-    ("key_version", int | None | UnsetType, UNSET),
+    ("key_version", _ID | None | UnsetType, UNSET),
 ]
 
-
-_NAME = Annotated[str, Meta(pattern=f"^{NAME.pattern}$")]
 #: what fields may be, where the domain's types say less
 _BOUNDED: dict[str, Any] = {
     "name": _NAME,
-    "title": Annotated[str, Meta(min_length=1, max_length=MAX_TITLE)],
+    "title": Annotated[str, Meta(min_length=1, max_length=MAX_TITLE, pattern=_LINE)],
+    "sql_text": Annotated[str, Meta(min_length=1, description="One statement that only reads.")],
+    "timezone": Annotated[str, Meta(description="IANA name of a zone, as Europe/Berlin.")],
+    "misfire_window": _DURATION,
+    "fresh_for": _DURATION,
     "description": Annotated[str, Meta(max_length=MAX_DESCRIPTION)],
+    "host": Annotated[
+        str,
+        Meta(description="One host name or IP address.", max_length=254, pattern="^[A-Za-z0-9._:-]+$"),
+    ],
+    "dbname": _IDENTIFIER,
+    "username": _IDENTIFIER,
+    "max_cost": Annotated[int, Meta(ge=1, le=10**15)],
     "port": Annotated[int, Meta(ge=1, le=65535)],
     "max_concurrency": Annotated[int, Meta(ge=1, le=1000)],
     **{name: Annotated[int, Meta(ge=least, le=most)] for name, least, most, _ in BOUNDS},
@@ -54,10 +78,10 @@ def _fields_of(kind: type, *, change: bool, but: frozenset[str] = frozenset()) -
 
 
 _SOURCE_OF_QUERY: list[Any] = [
-    ("data_source_id", int | UnsetType, UNSET),
-    ("data_source", str | UnsetType, UNSET),
+    ("data_source_id", _ID | UnsetType, UNSET),
+    ("data_source", _NAME | UnsetType, UNSET),
     ("schedule_expr", str | None | UnsetType, UNSET),
-    ("start_at", str | None | UnsetType, UNSET),
+    ("start_at", _INSTANT | None | UnsetType, UNSET),
 ]
 _APART = frozenset({"data_source_id", "schedule_expr"})
 
