@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from pgsched.adapters.formats.shape import MEDIA_TYPES
@@ -14,12 +17,15 @@ from pgsched.domain.runs import Run
 from pgsched.entrypoints.http import problems
 from pgsched.entrypoints.http.app import openapi_document
 
+#: bytes: there is nothing to show
+NO_TEXT = {"application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"}
 PAGE = (Path(__file__).parents[2] / "docs/reference/http.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return openapi_document("0.1.0")
+    # as it goes over the wire
+    return json.loads(json.dumps(openapi_document("0.1.0")))
 
 
 def section(title: str) -> str:
@@ -100,3 +106,37 @@ def test_document_says_which_operations_take_a_login(document: dict[str, Any]) -
     }
     assert {"logOut", "getMe", "addUser", "listAudit", "addToken"} <= needs
     assert needs.isdisjoint({"logIn", "listQueries", "getLatestRun", "healthz"})
+
+
+def contents(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every body and answer: whose, of which media type, and what is said of it."""
+    for operation in (each for item in document["paths"].values() for each in item.values()):
+        name = operation["operationId"]
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            yield f"{name} body", media_type, content
+        for status, answer in operation["responses"].items():
+            for media_type, content in answer.get("content", {}).items():
+                yield f"{name} {status}", media_type, content
+
+
+def validator(document: dict[str, Any], content: dict[str, Any]) -> Any:
+    return jsonschema_rs.Draft202012Validator({**content["schema"], "components": document["components"]})
+
+
+def test_every_body_and_answer_has_examples_that_its_own_schema_accepts(document: dict[str, Any]) -> None:
+    shown = 0
+    for where, media_type, content in contents(document):
+        found = content.get("examples", {})
+        assert found or media_type in NO_TEXT or media_type.startswith("text/plain"), where
+        schema = validator(document, content)
+        for example in found.values():
+            assert [each.message for each in schema.iter_errors(example["value"])] == [], where
+            shown += 1
+    assert shown > 200
+
+
+def test_a_body_with_a_field_too_many_is_not_what_the_schema_says(document: dict[str, Any]) -> None:
+    for where, _, content in contents(document):
+        if where.endswith(" body"):
+            (example,) = content["examples"].values()
+            assert not validator(document, content).is_valid(example["value"] | {"made_up": 1}), where

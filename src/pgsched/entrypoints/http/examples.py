@@ -268,6 +268,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "items": [
             {
                 "at": _AT,
+                "params": None,
                 "outcome": "ran",
                 "detail": "ran in time",
                 "run_id": 17,
