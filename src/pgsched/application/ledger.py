@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pgsched.application.ports.ledger import LedgerView
 from pgsched.domain.errors import FieldFault, InvalidInput, NotFound
@@ -13,6 +13,8 @@ from pgsched.domain.parameters import MOST_SETS
 
 _A_DAY = timedelta(days=1)
 _MOMENT = timedelta(microseconds=1)
+#: between these a date can be counted with in any zone; no schedule names an instant beyond them
+_EARLIEST, _LATEST = datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC)
 #: how far ahead the next instant is looked for
 _AHEAD = timedelta(days=3660)
 
@@ -75,8 +77,8 @@ class ExplainInstants:
             InvalidInput: the range is empty.
         """
         past = await self._past(query, params)
-        end = past.now if end is None else end
-        start = end - _A_DAY if start is None else start
+        end = past.now if end is None else _countable(end)
+        start = end - _A_DAY if start is None else _countable(start)
         if start >= end:
             raise InvalidInput.of(FieldFault(field="end", message="must be later than start"))
         entries, following = await self._explained(past, start, end, limit, params)
@@ -89,7 +91,7 @@ class ExplainInstants:
             NotFound: there is no such query, or it never had such a set.
         """
         past = await self._past(query, params)
-        asked_at = past.now if at is None else at
+        asked_at = past.now if at is None else _countable(at)
         newest = newest_expected(past, asked_at, params)
         entries: Sequence[Entry] = (
             Entry(
@@ -101,7 +103,7 @@ class ExplainInstants:
         )
         if newest is not None:
             entries, _ = await self._explained(past, newest, newest + _MOMENT, 1, params)
-        ahead = expected(past, asked_at + _MOMENT, asked_at + _AHEAD)
+        ahead = expected(past, asked_at + _MOMENT, asked_at + min(_AHEAD, _LATEST - asked_at))
         following = next((at for at, phase in ahead if params is None or params in phase.sets), None)
         return Answer(
             query_id=past.query_id,
@@ -125,3 +127,8 @@ class ExplainInstants:
             past.query_id, start, end, limit=limit + MOST_SETS + 1, params=params
         )
         return explain(past, tuple(rows), tuple(gaps), start=start, end=end, limit=limit, params=params)
+
+
+def _countable(at: datetime) -> datetime:
+    """Return an instant in UTC, or the nearest one that can be counted with."""
+    return min(max(at, _EARLIEST), _LATEST).astimezone(UTC)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pgsched.domain.drafts import Draft, drafted
+from pgsched.domain.errors import PgschedError
 from pgsched.domain.jobs import Job, JobSpec, first_instant
 from pgsched.domain.schedules import Schedule, ScheduleType
 
@@ -50,13 +51,14 @@ def revised(
     if _is_rescheduled(job, spec, start_at):
         anchor = _whole_second(start_at or now)
         next_run_at = first_instant(spec, anchor, now)
+        if next_run_at == anchor and anchor <= now and _is_planned(job, anchor):
+            # changed within the second of an instant, which has its outcome
+            next_run_at = _schedule(spec, anchor).next_after(anchor)
     elif not spec.enabled:
         next_run_at = None
     elif not job.spec.enabled or (resumed and next_run_at is None):
-        schedule = Schedule(
-            type=spec.schedule_type, expr=spec.schedule_expr, timezone=spec.timezone, anchor=anchor
-        )
-        next_run_at = next(schedule.instants_after(max(now, anchor), inclusive=True), None)
+        instants = _schedule(spec, anchor).instants_after(max(now, anchor), inclusive=True)
+        next_run_at = next(instants, None)
     changed = replace(job, spec=spec, anchor_at=anchor, next_run_at=next_run_at, updated_at=now)
     if resumed:
         changed = replace(changed, paused_at=None, pause_reason=None, consecutive_failures=0)
@@ -70,6 +72,22 @@ def _is_rescheduled(job: Job, spec: JobSpec, start_at: datetime | None) -> bool:
         getattr(job.spec, name) != getattr(spec, name)
         for name in ("schedule_type", "schedule_expr", "timezone")
     )
+
+
+def _schedule(spec: JobSpec, anchor: datetime) -> Schedule:
+    return Schedule(type=spec.schedule_type, expr=spec.schedule_expr, timezone=spec.timezone, anchor=anchor)
+
+
+def _is_planned(job: Job, instant: datetime) -> bool:
+    """Whether a job's schedule named an instant that is behind it."""
+    next_run_at = instant if job.next_run_at is None else job.next_run_at
+    if not job.spec.enabled or not job.anchor_at <= instant < next_run_at:
+        return False
+    try:
+        return next(job.schedule.instants_after(instant, inclusive=True), None) == instant
+    except PgschedError:
+        # a zone that is gone names nothing; that is why it is changed
+        return False
 
 
 def _whole_second(instant: datetime) -> datetime:

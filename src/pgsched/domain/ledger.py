@@ -246,6 +246,9 @@ def _stretches(past: Past) -> Iterator[tuple[Phase, datetime, datetime | None]]:
         is_new = before is None or before.schedule != phase.schedule
         if is_new and phase.first_at is not None:
             begin = min(begin, phase.first_at)
+        # One that starts later names nothing before; a cron expression alone does not say so.
+        if phase.schedule.anchor is not None:
+            begin = max(begin, phase.schedule.anchor)
         yield phase, begin, until
         before = phase
 
