@@ -45,8 +45,8 @@ async def _measure(sql: str, times: int) -> tuple[list[float], float]:
         seconds = []
         for _ in range(times):
             started = time.perf_counter()
-            planned = await queue.plan_due(plan_due, limit=1)
-            (claim,) = await queue.claim(worker_id, limit=1)
+            planned = await queue.plan_and_claim(plan_due, worker_id, jobs=1, runs=1)
+            (claim,) = planned.claims
             run = await run_job(claim)
             seconds.append(time.perf_counter() - started)
             assert planned.queued == 1

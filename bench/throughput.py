@@ -1,7 +1,8 @@
 """Runs a second: one worker with 32 at once and a trivial query, beside pgbench and beside procrastinate.
 
-pgbench sends the same statements that claim and finish, from as many clients, and runs no query in between;
-procrastinate runs jobs that do nothing.
+pgbench sends the same statements that claim and finish, from as many clients, and runs no query in between.
+Each client has a source of its own: at one source they would wait for each other's lock, which one worker,
+who claims for all of its places at once, never does. procrastinate runs jobs that do nothing.
 """
 
 from __future__ import annotations
@@ -28,18 +29,22 @@ SQL = "SELECT 1 AS one"
 #: each way is measured so often, in turns; the best counts
 TURNS = 2
 
+# a source for each client of pgbench
+_SOURCES = """
+insert into data_source (name, host, dbname, username)
+select 'client_' || n, 'localhost', 'none', 'none' from generate_series(0, %(clients)s - 1) n
+returning id"""
 # one query for each run: runs of the same one do not overlap
 _QUERIES = """
 insert into query_job (name, title, sql_text, data_source_id, schedule_type, schedule_expr, anchor_at,
     enabled)
-select 'throughput_' || n, 'throughput', %(sql)s, (select min(id) from data_source), 'interval', 'PT6H',
+select %(title)s || n, %(title)s, %(sql)s, %(first)s + n %% %(sources)s, 'interval', 'PT6H',
     date_trunc('second', now()), false
-from generate_series(1, %(runs)s) n
-on conflict do nothing"""
+from generate_series(1, %(runs)s) n"""
 _WAITING = """
 insert into query_run (query_id, scheduled_at, job_timezone, status, trigger, data_source_id, ready_at)
 select id, now(), 'UTC', 'queued', 'manual', data_source_id, now()
-from query_job where title = 'throughput'"""
+from query_job where title = %(title)s"""
 _DONE = """
 select count(*) filter (where status = 'success'),
     extract(epoch from max(run_finished_at) - min(run_started_at))::float8
@@ -51,23 +56,28 @@ async def report(where: Stage) -> None:
     where.measure("pgsched_way", SQL, "once")
     with psycopg.connect(where.environment["PG_DSN_APP"], autocommit=True) as metadata:
         metadata.execute("update data_source set max_concurrency = %s", [AT_ONCE])
-        metadata.execute(_QUERIES, {"sql": SQL, "runs": RUNS})
+        own = _one(metadata, "select min(id) from data_source")
+        clients = metadata.execute(_SOURCES, {"clients": AT_ONCE}).fetchall()
+        for title, first, sources in (("pgsched", own, 1), ("pgbench", min(clients), AT_ONCE)):
+            given = {"title": title, "sql": SQL, "runs": RUNS, "first": first[0], "sources": sources}
+            metadata.execute(_QUERIES, given)
         metadata.execute("vacuum analyze")
         best: dict[str, float] = {}
         for _ in range(TURNS):
             for name, measured in {
                 "pgsched": await _pgsched(where, metadata),
-                "pgbench": _pgbench(where, metadata),
+                "pgbench": _pgbench(where, metadata, min(clients)[0]),
                 "procrastinate": where.measure("procrastinate_way", RUNS, AT_ONCE)["per_second"],
             }.items():
                 if measured is not None:
                     best[name] = max(best.get(name, 0.0), measured)
-        metadata.execute("delete from query_job where title = 'throughput'")
+        metadata.execute("delete from query_job where title in ('pgsched', 'pgbench')")
+        metadata.execute("delete from data_source where name like 'client_%'")
     print(f"runs a second, {RUNS} waiting, {AT_ONCE} at once")
     ours = best["pgsched"]
     print(f"{'pgsched worker: claim, fenced query at the source, finish':64}{ours:8,.0f}")
     told = {
-        "pgbench": ("pgbench: the same claim and finish, no query", "≥ 0.6"),
+        "pgbench": ("pgbench: the same claim and finish, one by one, no query", "≥ 0.6"),
         "procrastinate": ("procrastinate: jobs that do nothing", "≥ 5"),
     }
     for name, (what, goal) in told.items():
@@ -78,7 +88,7 @@ async def report(where: Stage) -> None:
 
 
 async def _pgsched(where: Stage, metadata: psycopg.Connection[Any]) -> float:
-    last = _make_wait(metadata)
+    last = _make_wait(metadata, "pgsched")
     async with process(where, "pgsched", "worker", "--concurrency", AT_ONCE):
         for _ in range(1200):
             await asyncio.sleep(0.1)
@@ -88,13 +98,13 @@ async def _pgsched(where: Stage, metadata: psycopg.Connection[Any]) -> float:
     raise TimeoutError(f"{done} of {RUNS} runs after two minutes")
 
 
-def _pgbench(where: Stage, metadata: psycopg.Connection[Any]) -> float | None:
+def _pgbench(where: Stage, metadata: psycopg.Connection[Any], first_source: int) -> float | None:
     from pgsched.adapters.postgres import runs_sql as sql
 
     program = shutil.which("pgbench") or next(iter(where.programs.glob("pgbench")), None)
     if program is None:
         return None
-    last = _make_wait(metadata)
+    last = _make_wait(metadata, "pgbench")
     document = '{"schema": {"fields": [{"name": "one", "type": "integer"}]}, "data": [{"one": 1}]}'
     values = {
         "why": "'late'",
@@ -114,8 +124,10 @@ def _pgbench(where: Stage, metadata: psycopg.Connection[Any]) -> float | None:
     def statement(text: str) -> str:
         return re.sub(r"%\((\w+)\)s", lambda match: values[match[1]], text).replace("%%", "%")
 
+    lock = sql.LOCK_SOURCES.replace("where exists", "where s.id = :source and exists")
     (where.folder / "claim_finish.sql").write_text(
-        f"begin;{statement(sql.SKIP_LATE)};{statement(sql.LOCK_SOURCES)};{statement(sql.CLAIM)} \\gset\n"
+        f"\\set source {first_source} + :client_id\n"
+        f"begin;{statement(sql.SKIP_LATE)};{statement(lock)};{statement(sql.CLAIM)} \\gset\n"
         f"commit;{statement(sql.SUCCEED)};"
     )
     command = [str(program), "-n", "-M", "prepared", "-f", "claim_finish.sql", "-j", "2"]
@@ -139,13 +151,13 @@ def _as_variables(where: Stage) -> dict[str, str]:
     }
 
 
-def _make_wait(metadata: psycopg.Connection[Any]) -> int:
-    (last,) = _one(metadata, "select coalesce(max(id), 0) from query_run", 0)
-    metadata.execute(_WAITING)
+def _make_wait(metadata: psycopg.Connection[Any], title: str) -> int:
+    (last,) = _one(metadata, "select coalesce(max(id), 0) from query_run")
+    metadata.execute(_WAITING, {"title": title})
     return int(last)
 
 
-def _one(metadata: psycopg.Connection[Any], statement: str, after: int) -> tuple[Any, ...]:
+def _one(metadata: psycopg.Connection[Any], statement: str, after: int = 0) -> tuple[Any, ...]:
     row = metadata.execute(statement, {"after": after}).fetchone()
     assert row is not None
     return tuple(row)

@@ -78,6 +78,7 @@ def install() -> None:
 
     for method, before, after in (
         ("plan_due", "before_plan", "planned"),
+        ("plan_and_claim", "before_plan", "planned"),
         ("claim", "before_claim", "claimed"),
         ("stage", "", "staged"),
         ("succeed", "before_succeed", "succeeded"),
@@ -99,16 +100,20 @@ def _around(owner: Any, method: str, before: str, after: str) -> None:
 
     @functools.wraps(wrapped)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        token = _DOING.set({"plan_due": "plan", "claim": "claim"}.get(method, ""))
+        token = _DOING.set({"plan_due": "plan", "plan_and_claim": "plan", "claim": "claim"}.get(method, ""))
         try:
             if before:
                 reached(before)
+            if method == "plan_and_claim":
+                reached("before_claim")
             if method == "succeed":
                 reached("succeed_sent")
             answer = await wrapped(*args, **kwargs)
             # Polls that found nothing are no step of a run's life.
-            if after and (method not in ("plan_due", "claim", "reap") or _found(answer)):
+            if after and (method not in ("plan_due", "plan_and_claim", "claim", "reap") or _found(answer)):
                 reached(after)
+            if method == "plan_and_claim" and answer.claims:
+                reached("claimed")
             return answer
         finally:
             _DOING.reset(token)
@@ -169,11 +174,13 @@ def _before_commit(owner: Any) -> None:
 
 def _pausing(lend: Any) -> Any:
     @contextlib.asynccontextmanager
-    async def call(self: Any) -> AsyncIterator[Any]:
-        async with lend(self) as lent:
+    async def call(self: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async with lend(self, **kwargs) as lent:
             yield lent
             if _DOING.get():
                 reached(f"{_DOING.get()}_uncommitted")
+            if _DOING.get() == "plan":
+                reached("claim_uncommitted")
 
     return call
 

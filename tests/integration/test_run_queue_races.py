@@ -180,15 +180,34 @@ async def test_job_that_another_process_is_planning_is_passed_over(
     assert database.execute("select count(*) from query_run where query_id = %s", [locked.id]) == [(1,)]
 
 
+async def test_source_that_is_locked_is_waited_for_once_the_plan_stands(
+    setting: Setting, database: Fixture
+) -> None:
+    """Jobs and sources are not locked together while waiting: who changes both would meet it half-way."""
+    [job] = await setting.jobs(1)
+    async with await psycopg.AsyncConnection.connect(database.conninfo) as other:
+        await other.execute("select from data_source for no key update")
+        taking = asyncio.create_task(setting.queue.plan_and_claim(plan_due, 1, jobs=9, runs=9))
+        while not database.execute("select from query_run"):
+            assert not taking.done()
+            await asyncio.sleep(0.01)
+    [claim] = (await asyncio.wait_for(taking, 5)).claims
+    assert claim.job.id == job.id
+
+
 async def test_plan_and_claim_at_once_lose_nothing(
     racers: list[PostgresRunQueue], setting: Setting, database: Fixture
 ) -> None:
     await setting.jobs(10, schedule_expr="PT1S", overlap_policy=OverlapPolicy.CANCEL_PREVIOUS)
 
     async def work(number: int, queue: PostgresRunQueue) -> None:
-        for _ in range(30):
-            await queue.plan_due(plan_due)
-            for claim in await queue.claim(number, limit=3):
+        for turn in range(30):
+            if turn % 2:
+                claims = (await queue.plan_and_claim(plan_due, number, jobs=100, runs=3)).claims
+            else:
+                await queue.plan_due(plan_due)
+                claims = await queue.claim(number, limit=3)
+            for claim in claims:
                 await asyncio.sleep(0.01)
                 await queue.succeed(claim.hold, success({"n": 1}))
             await queue.reap()

@@ -83,6 +83,9 @@ class Worker:
         self._drain_s = drain_s
         self._wake = asyncio.Event()
         self._held = HeldRuns(queue, run_job, self._wake)
+        #: whether something other than a freed place woke the loop
+        self._is_called = False
+        self._look_timer = _Timer(POLL_S * 0.7)
         self._reap_timer = _Timer(POLL_S * 0.9)
         self._beat_timer = _Timer(BEAT_EVERY_S)
         self._away = False
@@ -136,40 +139,63 @@ class Worker:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, attendance: Attendance) -> None:
-        """Rescue, plan, claim, heed cancel requests, arm alarms; a database that is away ends the look."""
+        """See to what there is to do; a database that is away ends the look.
+
+        A run that has ended frees its place and changes nothing else: then only claims are made.
+        """
         try:
-            if self._reap_timer.due():
-                for run in await self._queue.reap():
-                    log.warning(
-                        "run of a lost worker is %s",
-                        run.status,
-                        extra={"action": "run.rescued", "run_id": run.id},
-                    )
-            while elapsed_s() >= self._plan_from:
-                decide = partial(self._decide, elapsed_s())
-                if (await self._queue.plan_due(decide, limit=PLAN_BATCH)).jobs < PLAN_BATCH:
-                    break
             if elapsed_s() < self._unsure_until:
                 await self._held.settle(attendance.worker_id)
-            await self._claim(attendance.worker_id)
-            if self._held:
-                self._held.cancel(await self._queue.cancel_requests(attendance.worker_id))
-            asked_at, asked_s = time.monotonic(), elapsed_s()
-            ahead = await self._queue.upcoming(within_s=HORIZON_S, limit=MAX_ALARMS)
-            self._watch_the_clock(ahead.now, asked_s)
-            # The answer is half a round trip old when it is here.
-            age = timedelta(seconds=(time.monotonic() - asked_at) / 2)
-            self._alarms.arm(ahead.now + age, ahead.instants)
-            # What came due during this look is looked at again at once; what stays due is somebody else's.
-            overdue = tuple(instant for instant in ahead.instants if instant <= ahead.now)
-            if set(overdue) - set(self._overdue):
-                self._wake.set()
-            self._overdue = overdue
-            if self._beat_timer.due():
-                await attendance.beat(self._told())
+            if self._look_timer.due() or self._is_called:
+                self._is_called = False
+                await self._look_around(attendance)
+            else:
+                await self._claim(attendance.worker_id)
             self._returned()
         except DatabaseFault as error:
             self._gone(error)
+
+    async def _look_around(self, attendance: Attendance) -> None:
+        """Rescue, plan, claim, heed cancel requests, arm alarms."""
+        if self._reap_timer.due():
+            for run in await self._queue.reap():
+                log.warning(
+                    "run of a lost worker is %s",
+                    run.status,
+                    extra={"action": "run.rescued", "run_id": run.id},
+                )
+        await self._plan(attendance.worker_id)
+        if self._held:
+            self._held.cancel(await self._queue.cancel_requests(attendance.worker_id))
+        asked_at, asked_s = time.monotonic(), elapsed_s()
+        ahead = await self._queue.upcoming(within_s=HORIZON_S, limit=MAX_ALARMS)
+        self._watch_the_clock(ahead.now, asked_s)
+        # The answer is half a round trip old when it is here.
+        age = timedelta(seconds=(time.monotonic() - asked_at) / 2)
+        self._alarms.arm(ahead.now + age, ahead.instants)
+        # What came due during this look is looked at again at once; what stays due is somebody else's.
+        overdue = tuple(instant for instant in ahead.instants if instant <= ahead.now)
+        if set(overdue) - set(self._overdue):
+            self._call()
+        self._overdue = overdue
+        if self._beat_timer.due():
+            await attendance.beat(self._told())
+
+    async def _plan(self, worker_id: int) -> None:
+        """Plan all that is due, and claim; what was planned starts while the rest is planned."""
+        if elapsed_s() < self._plan_from:
+            await self._claim(worker_id)
+        while (asked_at := elapsed_s()) >= self._plan_from:
+            planned = await self._queue.plan_and_claim(
+                partial(self._decide, asked_at),
+                worker_id,
+                jobs=PLAN_BATCH,
+                runs=self._info.concurrency - len(self._held),
+            )
+            for claim in planned.claims:
+                self._held.carry(claim, asked_at=asked_at)
+            if planned.jobs < PLAN_BATCH:
+                return
 
     def _told(self) -> dict[str, float]:
         """Figures of this process; each run that is held has a connection to its source."""
@@ -178,19 +204,16 @@ class Worker:
         return figures
 
     async def _claim(self, worker_id: int) -> None:
-        while free := self._info.concurrency - len(self._held):
+        if free := self._info.concurrency - len(self._held):
             asked_at = elapsed_s()
-            claims = await self._queue.claim(worker_id, limit=free)
-            for claim in claims:
+            for claim in await self._queue.claim(worker_id, limit=free):
                 self._held.carry(claim, asked_at=asked_at)
-            if not claims:
-                return
 
     async def _listen(self, attendance: Attendance) -> None:
         while True:
             try:
                 if await attendance.hint(30.0):
-                    self._wake.set()
+                    self._call()
             except DatabaseFault:
                 await asyncio.sleep(AWAY_S)
 
@@ -209,6 +232,11 @@ class Worker:
         self._wake.clear()
 
     def _ring(self, _instant: datetime) -> None:
+        self._call()
+
+    def _call(self) -> None:
+        """Wake the loop for more than a place that was freed."""
+        self._is_called = True
         self._wake.set()
 
     def _decide(self, asked_s: float, job: Job, now: datetime, under_way: ActiveRuns) -> Plan:
@@ -238,6 +266,8 @@ class Worker:
         )
 
     def _gone(self, error: DatabaseFault) -> None:
+        # whatever the look was to do is still to be done
+        self._is_called = True
         self._unsure_until = elapsed_s() + UNSURE_S
         if not self._away:
             log.error("waiting: %s", error.detail, extra={"action": "worker.waiting"})

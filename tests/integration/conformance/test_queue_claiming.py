@@ -8,6 +8,7 @@ import pytest
 from factories import failure, new_source, plan, planned, success
 from worlds import WORKER, World
 
+from pgsched.application.ports.queue import Planned, Renewal
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import OverlapPolicy
 from pgsched.domain.runs import LEASE_S, MAX_PARALLEL, RunStatus, Trigger
@@ -254,3 +255,33 @@ async def test_sources_take_turns_however_long_their_lines_are(world: World) -> 
     [second] = await world.queue.claim(WORKER, limit=1)
     assert second.source.id == quiet.id
     assert {claim.hold.run_id for claim in (*first, second) if claim.source.id == quiet.id} == set(late)
+
+
+async def test_what_is_planned_can_be_taken_at_once(world: World) -> None:
+    ready, later = await world.job(), await world.job()
+    waiting = planned(later.anchor_at, ready_at=await world.clock.now() + MINUTE)
+    plans = {ready.id: plan(planned(ready.anchor_at)), later.id: plan(waiting)}
+    done = await world.queue.plan_and_claim(lambda job, *_: plans[job.id], WORKER, jobs=10, runs=10)
+    assert (done.jobs, done.queued) == (2, 2)
+    [claim] = done.claims
+    assert (claim.job.id, claim.attempt, claim.worker_id) == (ready.id, 1, WORKER)
+    assert (await world.run(claim.hold.run_id)).status is RunStatus.RUNNING
+    assert await world.queue.renew(WORKER, [claim.hold]) == Renewal()
+
+
+async def test_planning_takes_what_waits_no_more_than_asked_and_nothing_without_room(world: World) -> None:
+    source = await world.source(max_concurrency=2)
+    for _ in range(4):
+        await world.job(data_source_id=source.id)
+
+    async def plan_and_claim(jobs: int, runs: int) -> Planned:
+        return await world.queue.plan_and_claim(
+            lambda job, *_: plan(planned(job.anchor_at)), WORKER, jobs=jobs, runs=runs
+        )
+
+    done = await plan_and_claim(3, 0)
+    assert (done.jobs, done.queued, len(done.claims)) == (3, 3, 0)
+    done = await plan_and_claim(9, 1)
+    assert (done.jobs, len(done.claims)) == (1, 1)
+    done = await plan_and_claim(9, 9)
+    assert (done.jobs, len(done.claims)) == (0, 1)

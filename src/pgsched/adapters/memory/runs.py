@@ -59,6 +59,11 @@ class MemoryRunQueue:
                 recorded += len(plan.runs) + sum(gap.instants for gap in plan.gaps) - waiting
         return Planned(jobs=len(due[:limit]), queued=queued, recorded=recorded)
 
+    async def plan_and_claim(self, decide: Decide, worker_id: int, *, jobs: int, runs: int) -> Planned:
+        """Plan due jobs and take runs that are ready."""
+        planned = await self.plan_due(decide, limit=jobs)
+        return replace(planned, claims=await self.claim(worker_id, limit=runs))
+
     async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
         """Return the instants ahead."""
         now = self._store.clock.read()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.errors import DataError, ProgramLimitExceeded, UniqueViolation
@@ -16,24 +16,13 @@ from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.finishing import Finishing, lost, rejected
 from pgsched.adapters.postgres.mapping import job_from, run_from, source_from
-from pgsched.adapters.postgres.pipeline import Answer, Pipeline
+from pgsched.adapters.postgres.planning import WHY, begin_planning
 from pgsched.adapters.postgres.workers import HINT
 from pgsched.application.ports.queue import Claim, Decide, Planned, Renewal, Upcoming
 from pgsched.domain.errors import NotCancellable, NotFound
-from pgsched.domain.jobs import Job, OverlapPolicy
 from pgsched.domain.names import is_key
-from pgsched.domain.planning import ActiveRuns, Plan, why_unplannable
 from pgsched.domain.runs import Failure, Hold, Run, RunStatus, SkipReason, Success, Trigger
 
-log = logging.getLogger(__name__)
-
-_WHY = {
-    SkipReason.OVERLAP: "the query's earlier run was not over",
-    SkipReason.MISFIRE: "found too late to run",
-    SkipReason.DEADLINE: "waited longer than start_deadline_s",
-    SkipReason.PAUSED: "the query is paused after failures",
-}
-_SUPERSEDED = "a newer run took its place"
 _CANCELLED = "cancelled on request"
 _LOST = "the worker was lost while it ran this, twice"
 
@@ -45,8 +34,6 @@ CLAIM_S = 6.0
 HEAVY_S = 10.0
 
 _Row = dict[str, Any]
-#: a job, the name of one of its parameter sets, and what becomes of that set's instants
-_SetPlan: TypeAlias = tuple[Job, str, Plan]
 
 
 class PostgresRunQueue:
@@ -59,34 +46,30 @@ class PostgresRunQueue:
     async def plan_due(self, decide: Decide, *, limit: int = 100) -> Planned:
         """Plan up to ``limit`` due jobs in one transaction."""
         async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
-            due = pipeline.send(sql.LOCK_DUE, {"limit": limit})
-            active_now = pipeline.send(sql.ACTIVE)
-            await pipeline.answers()
+            planning = await begin_planning(pipeline, decide, limit)
             pipeline.within_s = HEAVY_S
-            active = {
-                (row["query_id"], row["params"]): ActiveRuns(queued=row["queued"], running=row["running"])
-                for row in active_now.rows
-            }
-            plans: list[_SetPlan] = []
-            for row in due.rows:
-                try:
-                    job = job_from(row)
-                    for params in job.spec.set_names:
-                        under_way = active.get((job.id, params), ActiveRuns())
-                        plans.append((job, params, decide(job, row["now"], under_way)))
-                except Exception as error:
-                    # One job that cannot be planned (its zone is gone, say) must not stop all others.
-                    log.exception(
-                        "query %s cannot be planned and is paused",
-                        row["j_name"],
-                        extra={"action": "job.unplannable", "query_id": row["j_id"]},
-                    )
-                    parameters = {"id": row["j_id"], "why": why_unplannable(error)}
-                    pipeline.send(sql.PAUSE_UNPLANNABLE, parameters)
-            inserted = _send_plans(pipeline, plans)
-        queued = sum(row["status"] == RunStatus.QUEUED for row in inserted.rows)
-        recorded = sum(len(p.runs) + sum(g.instants for g in p.gaps) for _, _, p in plans) - queued
-        return Planned(jobs=len(due.rows), queued=queued, recorded=recorded)
+        return planning.planned()
+
+    async def plan_and_claim(self, decide: Decide, worker_id: int, *, jobs: int, runs: int) -> Planned:
+        """Plan due jobs and take runs that are ready, in one transaction."""
+        if not runs:
+            return await self.plan_due(decide, limit=jobs)
+        try:
+            async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
+                planning = await begin_planning(pipeline, decide, jobs)
+                pipeline.within_s = HEAVY_S
+                pipeline.send(sql.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
+                # jobs are locked: waiting for a source as well could deadlock with whoever changes both
+                locked = pipeline.send(sql.LOCK_FREE_SOURCES, {"worker_id": worker_id})
+                claimed = pipeline.send(sql.CLAIM, {"limit": runs, "worker_id": worker_id})
+        except UniqueViolation:
+            planned, claims, passed_over = await self.plan_due(decide, limit=jobs), [], True
+        else:
+            planned, claims = planning.planned(), _claims(claimed.rows, worker_id)
+            passed_over = locked.rows[0]["passed_over"]
+        if passed_over and len(claims) < runs:
+            claims = [*claims, *await self.claim(worker_id, limit=runs - len(claims))]
+        return replace(planned, claims=claims)
 
     async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
         """Return the instants ahead."""
@@ -98,26 +81,13 @@ class PostgresRunQueue:
         """Take up to ``limit`` runs that are ready."""
         try:
             async with self._database.pipeline(within_s=CLAIM_S) as pipeline:
-                pipeline.send(sql.SKIP_LATE, {"why": _WHY[SkipReason.DEADLINE]})
+                pipeline.send(sql.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
                 pipeline.send(sql.LOCK_SOURCES, {"worker_id": worker_id})
                 claimed = pipeline.send(sql.CLAIM, {"limit": limit, "worker_id": worker_id})
         except UniqueViolation:
             # The no-overlap index has the last word when a query moved between sources meanwhile.
             return []
-        claims = [
-            Claim(
-                hold=Hold(run_id=row["run_id"], token=row["token"]),
-                job=job_from(row),
-                source=source_from(row),
-                scheduled_at=row["scheduled_at"],
-                attempt=row["attempt"],
-                trigger=Trigger(row["trigger"]),
-                params=row["params"],
-                worker_id=worker_id,
-            )
-            for row in claimed.rows
-        ]
-        return sorted(claims, key=lambda claim: (claim.scheduled_at, claim.hold.run_id))
+        return _claims(claimed.rows, worker_id)
 
     async def renew(self, worker_id: int, holds: Sequence[Hold]) -> Renewal:  # noqa: ARG002 (tokens prove more)
         """Extend the leases still held."""
@@ -257,52 +227,21 @@ async def _first(connection: AsyncConnection[Any], statement: str, parameters: _
         return await cursor.fetchone()
 
 
-def _send_plans(pipeline: Pipeline, plans: Sequence[_SetPlan]) -> Answer:
-    """Send rows, gaps and the next instants; the answer will have the rows that are new."""
-    superseded = [(job.id, params) for job, params, plan in plans if plan.cancel_previous]
-    if superseded:
-        ids, names = zip(*superseded, strict=True)
-        parameters = {"ids": list(ids), "params": list(names), "why": _SUPERSEDED}
-        pipeline.send(sql.CANCEL_PREVIOUS, parameters)
-    runs = [(job, params, run) for job, params, plan in plans for run in plan.runs]
-    inserted = Answer()
-    if runs:
-        inserted = pipeline.send(
-            sql.INSERT_PLANNED,
-            {
-                "query_id": [job.id for job, _, _ in runs],
-                "params": [params for _, params, _ in runs],
-                "scheduled_at": [run.instant for _, _, run in runs],
-                "job_timezone": [job.spec.timezone for job, _, _ in runs],
-                "status": [run.status.value for _, _, run in runs],
-                "data_source_id": [job.spec.data_source_id for job, _, _ in runs],
-                "ready_at": [run.ready_at for _, _, run in runs],
-                "deadline_at": [run.deadline_at for _, _, run in runs],
-                "exclusive": [job.spec.overlap_policy is not OverlapPolicy.ALLOW for job, _, _ in runs],
-                "error_code": [run.skipped and run.skipped.value for _, _, run in runs],
-                "error_message": [run.skipped and _WHY[run.skipped] for _, _, run in runs],
-            },
+def _claims(rows: Sequence[_Row], worker_id: int) -> list[Claim]:
+    claims = [
+        Claim(
+            hold=Hold(run_id=row["run_id"], token=row["token"]),
+            job=job_from(row),
+            source=source_from(row),
+            scheduled_at=row["scheduled_at"],
+            attempt=row["attempt"],
+            trigger=Trigger(row["trigger"]),
+            params=row["params"],
+            worker_id=worker_id,
         )
-    gaps = [(job, params, gap) for job, params, plan in plans for gap in plan.gaps]
-    if gaps:
-        pipeline.send(
-            sql.INSERT_GAPS,
-            {
-                "query_id": [job.id for job, _, _ in gaps],
-                "params": [params for _, params, _ in gaps],
-                "from_at": [gap.from_at for _, _, gap in gaps],
-                "to_at": [gap.to_at for _, _, gap in gaps],
-                "instants": [gap.instants for _, _, gap in gaps],
-                "reason": [gap.reason.value for _, _, gap in gaps],
-            },
-        )
-    if plans:
-        advance = {
-            "ids": [job.id for job, _, _ in plans],
-            "next_run_at": [plan.next_run_at for _, _, plan in plans],
-        }
-        pipeline.send(sql.ADVANCE, advance)
-    return inserted
+        for row in rows
+    ]
+    return sorted(claims, key=lambda claim: (claim.scheduled_at, claim.hold.run_id))
 
 
 def _arrays(holds: Sequence[Hold]) -> _Row:

@@ -132,16 +132,29 @@ _TAKEN: Final = f"""((select count(*) from query_run o where o.status = 'running
 # The lock makes the count of a source's runs true until the claim commits; the count itself must be read by
 # the next statement, with a snapshot taken after the lock. A setting of the transaction tells it what is
 # locked, so that the two go out together.
-LOCK_SOURCES: Final = f"""
-with locked as materialized (
+_LOCKABLE: Final = f"""
     select s.id from data_source s
     where exists (
             select from query_run q
             where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= {NOW})
-      and s.max_concurrency > {_TAKEN}
+      and s.max_concurrency > {_TAKEN}"""
+LOCK_SOURCES: Final = f"""
+with locked as materialized ({_LOCKABLE}
     order by s.id
     for no key update)
 select set_config('pgsched.sources', array_agg(id)::text, true) from locked"""
+
+# For whoever must not wait; says whether there was one that others have locked.
+LOCK_FREE_SOURCES: Final = f"""
+with wanted as materialized ({_LOCKABLE}),
+locked as materialized (
+    select s.id from data_source s
+    where s.id in (select id from wanted)
+    order by s.id
+    for no key update skip locked)
+select set_config('pgsched.sources', array_agg(id)::text, true),
+    count(*) < (select count(*) from wanted) as passed_over
+from locked"""
 
 _LOCKED: Final = "nullif(current_setting('pgsched.sources', true), '')::bigint[]"
 

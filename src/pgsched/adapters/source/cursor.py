@@ -209,16 +209,24 @@ class RowStream:
             count = FETCH_ROWS if self._to_ask is None else min(self._to_ask, FETCH_ROWS)
             self._asked.append(count)
             session.send(Command(sql=b"FETCH FORWARD %d FROM pgsched" % count))
-            await session.sync()
             if self._to_ask is not None:
                 self._to_ask -= count
-                if not self._to_ask:
-                    await self._send_cleanup()
+            if self._to_ask == 0:
+                # in one message; the flush, so that the last rows come before the source clears up, not after
+                session.send_flush()
+                await self._send_cleanup()
+            else:
+                await session.sync()
 
     async def _send_cleanup(self) -> None:
-        for command in (ROLLBACK, DISCARD):
-            self._session.send(command)
-            await self._session.sync()
+        self._session.send(ROLLBACK)
+        self._session.send(DISCARD)
+        await self._session.sync()
+
+    @property
+    def _is_last_read(self) -> bool:
+        """Whether the cleanup is what the source answers next, in the same message as the last FETCH."""
+        return self._to_ask == 0 and not self._asked
 
     def __aiter__(self) -> AsyncIterator[RowBatch]:
         """Hand out the rows in order, once, in batches of about 1000 rows or 1 MiB."""
@@ -252,7 +260,7 @@ class RowStream:
                 async for rows in fetch:
                     fetched += len(rows)
                     yield rows
-            if fetched < self._asked.popleft() or (self._to_ask == 0 and not self._asked):
+            if fetched < self._asked.popleft() or self._is_last_read:
                 break
             try:
                 async with self._deadline():
@@ -301,15 +309,16 @@ class RowStream:
         session = self._session
         with contextlib.suppress(TimeoutError, CommandFailed, SourceFault):
             async with asyncio.timeout(SETTLE_S):
-                await session.pass_sync()
+                if not self._is_last_read:
+                    await session.pass_sync()
                 if self._to_ask != 0:
                     await self._send_cleanup()
-                for _ in self._asked:
-                    [nothing] = await session.results(1)
+                while self._asked:
+                    self._asked.popleft()
+                    [nothing] = await session.results(1, then_sync=not self._is_last_read)
                     if nothing.ntuples:
                         raise broken("rows after the last one")
-                for _ in (ROLLBACK, DISCARD):
-                    await session.results(1)
+                await session.results(2)
                 session.is_clean = True
 
     async def _first_rows(self) -> AsyncIterator[RowBatch]:

@@ -18,18 +18,6 @@ Decide = Callable[[Job, datetime, ActiveRuns], Plan]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
-    """What one planning transaction did."""
-
-    #: jobs whose instants were planned
-    jobs: int
-    #: runs that now wait
-    queued: int
-    #: instants decided without a run, those that were recorded before included
-    recorded: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """A run that a worker holds, with all that running it takes."""
 
@@ -49,6 +37,20 @@ class Claim:
     params: str = ""
     #: who took it
     worker_id: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """What one planning transaction did."""
+
+    #: jobs whose instants were planned
+    jobs: int
+    #: runs that now wait
+    queued: int
+    #: instants decided without a run, those that were recorded before included
+    recorded: int
+    #: runs that were taken beside it, those of the longest due first
+    claims: Sequence[Claim] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +82,13 @@ class RunQueue(Protocol):
 
         Jobs that another process is planning are passed over. An instant that has a row keeps it. Planning
         twice changes nothing.
+        """
+        ...
+
+    async def plan_and_claim(self, decide: Decide, worker_id: int, *, jobs: int, runs: int) -> Planned:
+        """Plan up to ``jobs`` due jobs and take up to ``runs`` runs that are ready by then.
+
+        As ``plan_due`` and ``claim`` one after the other, with one commit where that is possible.
         """
         ...
 
