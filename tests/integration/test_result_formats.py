@@ -414,7 +414,7 @@ def ndjson_columns(table: Table, text: bytes, folder: Path) -> dict[str, Columns
     ).fetchall()
     return {
         "ndjson by duckdb": by_rows(
-            [[None if cell is None else json_of(cell) for cell in row] for row in rows], width
+            [[None if cell is None else json.loads(cell) for cell in row] for row in rows], width
         )
     }
 
@@ -484,6 +484,15 @@ def test_every_reader_reads_what_psql_prints(
                 text = row[place]
                 if reader == "csv by pandas" and text == "":
                     text = None
+                if reader == "ndjson by duckdb" and text is not None:
+                    # a line of docs/reference/results.md: fractions in JSON are DOUBLE to it
+                    if type_.startswith("numeric") and not type_.endswith("[]"):
+                        wanted = number_of(text)
+                        assert value == (None if wanted is None else float(wanted)), (type_, text, value)
+                        continue
+                    if type_ in ("json", "jsonb"):
+                        assert value == json.loads(text), (type_, text, value)
+                        continue
                 if "json" in reader and type_ in ("json", "jsonb"):
                     assert value == (None if text is None else json_of(text)), (type_, text, value)
                 else:
