@@ -50,6 +50,7 @@ DEFAULTS = {
     "timeout_ms": 300_000,
     "max_rows": 10_000,
     "fresh_for": None,
+    "expose_metrics": False,
     "max_bytes": 8 * 1024 * 1024,
     "on_limit": "truncate",
     "pause_after_failures": 0,
@@ -87,6 +88,15 @@ def test_every_policy_has_its_option(place):
     assert {name: added[name] for name in policies} == policies
     assert (added["title"], added["description"], added["enabled"]) == ("All of them", "x", False)
     assert added["next_run_at"] is None
+
+
+def test_numbers_in_metrics_are_for_public_queries_only(place):
+    assert place.json(*add("told", "--expose-metrics", "--disabled"))["expose_metrics"] is True
+    assert "expose_metrics: is for queries whose visibility is public" in place.refused(
+        "queries", "update", "told", "--visibility", "restricted"
+    )
+    done = place.json("queries", "update", "told", "--visibility", "restricted", "--no-expose-metrics")
+    assert (done["expose_metrics"], done["visibility"]) == (False, "restricted")
 
 
 def test_cron_is_planned_in_its_zone(place):

@@ -116,6 +116,7 @@ chmod +x ~/bin/duckdb"""
             "run = {'result': {'schema': {'fields': []}, 'data': []}}\npandas"
         }
     ),
+    "docs/reference/metrics.md": Needs(before=BY_REGION.format(name="orders_by_status")),
     "docs/reference/cli.md": Needs(
         before=BY_REGION.format(name="regional").replace("regional", "region_of_cli")
         + "pgsched users add --email screen@example.com --name Screen --password 'a long password'\n"

@@ -36,7 +36,11 @@ def place(pg_server, migrated_template, tmp_path_factory):
         place.worker()
         good = place.add_query("good", "select n from generate_series(1, 7) as n")
         place.add_query("bad", "select 1 / 0")
-        for name in ("good", "good", "bad"):
+        told = (
+            "select 'north\"\\' as region, 1.5 as amount, null::int as missing union all values ('é', 2, 3)"
+        )
+        place.told = place.add_query("told", told, "--expose-metrics")["id"]
+        for name in ("good", "good", "bad", "told"):
             ended_run(database, place.json("queries", "run", name)["id"])
         _, url = place.api("--processes", "2")
         place.url, place.good, place.database = url, good["id"], database
@@ -70,7 +74,7 @@ def test_runs_are_told_by_outcome_with_their_rows_and_times(place):
     assert sample(text, "pgsched_run_rows_total", query_id=query) == 14
     assert sample(text, "pgsched_query_stored_runs", query_id=query) == 2
     assert sample(text, "pgsched_query_stored_bytes", query_id=query) > 14
-    assert sample(text, "pgsched_run_duration_seconds_count") == 3
+    assert sample(text, "pgsched_run_duration_seconds_count") == 4
     assert sample(text, "pgsched_workers") == 1
     assert sample(text, "pgsched_database_up") == 1
     assert sample(text, "pgsched_queue_depth", state="waiting") == 0
@@ -80,8 +84,8 @@ def test_runs_are_told_by_outcome_with_their_rows_and_times(place):
 def test_outcomes_stay_the_same_when_they_are_counted(place):
     before = sample(scraped(place), "pgsched_runs_total")
     counted = "select coalesce(sum(runs), 0)::int from run_tally"
-    eventually(lambda: place.database.execute(counted) == [(3,)], within_s=60)
-    assert sample(scraped(place), "pgsched_runs_total") == before == 3
+    eventually(lambda: place.database.execute(counted) == [(4,)], within_s=60)
+    assert sample(scraped(place), "pgsched_runs_total") == before == 4
 
 
 def test_requests_are_counted_over_all_processes_by_route(place):
@@ -107,6 +111,22 @@ def test_labels_carry_ids_and_nothing_that_only_some_may_know(place):
     text = scraped(place)
     for word in ("good", "bad", "shop", "reader", "select", "division"):
         assert word not in text.lower()
+
+
+def test_numbers_of_a_result_are_told_where_the_query_says_so(place):
+    families = {family.name: family for family in text_string_to_metric_families(scraped(place))}
+    series = {
+        (each.labels["query_id"], each.labels["row"], each.labels["column"]): each.value
+        for each in families["pgsched_query_value"].samples
+    }
+    told = str(place.told)
+    assert series == {
+        (told, 'north"\\', "amount"): 1.5,
+        (told, "é", "amount"): 2.0,
+        (told, "é", "missing"): 3.0,
+    }
+    _, closed = place.api(PUBLIC_READ="0")
+    assert "pgsched_query_value{" not in httpx.get(f"{closed}/metrics", timeout=60).text
 
 
 def test_promtool_finds_no_fault(place):
@@ -160,7 +180,7 @@ def test_prometheus_scrapes_it(place, tmp_path):
                 return None
             return float(one["value"][1])
 
-        eventually(lambda: value("sum(pgsched_runs_total)") == 3, within_s=60)
+        eventually(lambda: value("sum(pgsched_runs_total)") == 4, within_s=60)
         assert value("up") == 1
         rules = httpx.get(f"http://127.0.0.1:{port}/api/v1/rules").json()["data"]["groups"]
         assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}

@@ -59,6 +59,7 @@ def test_policies_have_the_defaults_that_are_promised() -> None:
         "keep_runs": None,
         "keep_days": None,
         "fresh_for": None,
+        "expose_metrics": False,
         "parameters": (),
         "param_sets": (),
     }
@@ -96,6 +97,12 @@ def test_none_is_taken_only_where_it_means_something(field: str) -> None:
         assert getattr(spec(**{field: None}), field) is None
     else:
         assert fields_at_fault(**{field: None}) == [field]
+
+
+def test_only_what_everyone_may_read_is_told_in_metrics() -> None:
+    assert spec(expose_metrics=True).expose_metrics
+    for visibility in (Visibility.USERS, Visibility.RESTRICTED):
+        assert fields_at_fault(expose_metrics=True, visibility=visibility) == ["expose_metrics"]
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -124,6 +124,8 @@ class JobSpec:
     keep_days: int | None = None
     #: ISO 8601 duration; a newest result whose run began longer ago is stale, None for never
     fresh_for: str | None = None
+    #: whether the numbers of its newest result are told in /metrics, of a public query only
+    expose_metrics: bool = False
     #: what the statement takes as ``:name``; read from JSON as ``parameters_from`` says
     parameters: tuple[Parameter, ...] = ()
     #: values to run it with, each set by itself; without any it runs with the defaults
@@ -136,6 +138,7 @@ class JobSpec:
             text_fault("title", self.title, MAX_TITLE, shortest=1),
             text_fault("description", self.description, MAX_DESCRIPTION, lines=True),
             *(self._bound_fault(*bound) for bound in BOUNDS),
+            self._exposure_fault(),
         ]
         found = [fault for fault in faults if fault is not None]
         if self.parameters != () or self.param_sets != ():
@@ -178,6 +181,12 @@ class JobSpec:
         except InvalidInput as error:
             return error.faults
         return ()
+
+    def _exposure_fault(self) -> FieldFault | None:
+        if not self.expose_metrics or self.visibility is Visibility.PUBLIC:
+            return None
+        message = "is for queries whose visibility is public: /metrics asks for no login"
+        return FieldFault(field="expose_metrics", message=message)
 
     def _bound_fault(self, field: str, least: int, most: int, optional: bool) -> FieldFault | None:
         value = getattr(self, field)

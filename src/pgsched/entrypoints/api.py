@@ -130,6 +130,7 @@ def services_of(container: Container, host: str) -> ApiServices:
         trust_proxy=settings.trust_proxy,
         trusted_proxies=settings.trusted_proxies,
         version=__version__,
+        public_read=settings.public_read,
     )
 
 

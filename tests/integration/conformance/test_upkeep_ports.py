@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from factories import failure, gap, plan, planned, success, worker_info
+from dataclasses import replace
+
+from factories import encoded, failure, gap, plan, planned, success, worker_info
 from worlds import World
 
-from pgsched.domain.jobs import OverlapPolicy
+from pgsched.domain.jobs import OverlapPolicy, Visibility
 from pgsched.domain.retention import Limits
 from pgsched.domain.runs import RunStatus, SkipReason
 
@@ -241,3 +243,49 @@ async def test_skipped_instants_count_by_their_reason(world: World) -> None:
     instant = (await world.clock.now()).replace(microsecond=0)
     await world.plan(plan(planned(instant, skipped=SkipReason.MISFIRE)))
     assert await outcomes(world) == {(job.id, RunStatus.SKIPPED.value, "misfire"): 1}
+
+
+# numbers of results
+
+
+async def told(world: World) -> list[tuple[int, str, list[tuple[str, float]]]]:
+    return [
+        (each.query_id, each.params, [(value.row, value.number) for value in each.values])
+        for each in await world.figures.exposed()
+    ]
+
+
+async def test_public_queries_tell_the_numbers_of_their_newest_success(world: World) -> None:
+    job = await world.job(expose_metrics=True)
+    await world.succeeded(await world.job(), {"n": 9})
+    assert await told(world) == []
+    await world.succeeded(job, {"n": 1}, {"n": 2})
+    assert await told(world) == [(job.id, "", [("0", 1.0), ("1", 2.0)])]
+    await world.advance(1)
+    await world.succeeded(job, {"n": 5})
+    await world.queue.fail((await world.running(job)).hold, failure(), retry_in_s=None)
+    for _ in range(2):
+        assert await told(world) == [(job.id, "", [("0", 5.0)])]
+    hidden = replace(job.spec, expose_metrics=False, visibility=Visibility.RESTRICTED)
+    await world.jobs.change(job, hidden, start_at=None, resume=False)
+    assert await told(world) == []
+
+
+async def test_each_parameter_set_tells_its_own(world: World) -> None:
+    sets = [{"name": name, "values": {}} for name in ("us", "eu")]
+    job = await world.job(expose_metrics=True, param_sets=sets)
+    for name, number in (("eu", 1), ("us", 2)):
+        await world.queue.request(job.id, params=name)
+        await world.queue.succeed((await world.claim()).hold, success({"n": number}))
+    assert await told(world) == [(job.id, "eu", [("0", 1.0)]), (job.id, "us", [("0", 2.0)])]
+
+
+async def test_large_result_tells_its_first_rows(world: World) -> None:
+    job = await world.job(expose_metrics=True)
+    hold = (await world.running(job)).hold
+    for seq, start in enumerate((0, 150)):
+        await world.queue.stage(hold, seq, encoded([{"n": n} for n in range(start, start + 150)]))
+    await world.queue.succeed(hold, success(rows=300, data=b"", chunks=2))
+    ((one),) = await world.figures.exposed()
+    assert [value.number for value in one.values] == [float(n) for n in range(len(one.values))]
+    assert len(one.values) + one.rows_left_out == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +18,8 @@ from pgsched.application.ports.upkeep import (
     StoredSize,
     WorkerFigure,
 )
-from pgsched.domain.jobs import Job
+from pgsched.domain.exposure import MOST_RESULTS, MOST_VALUES, Exposed, exposed_values
+from pgsched.domain.jobs import Job, Visibility
 from pgsched.domain.retention import Limits, limits_of
 from pgsched.domain.runs import RunStatus, Trigger
 
@@ -100,6 +102,34 @@ class MemoryFigures:
             for each in found
             if each.stored_runs or each.deleted_to
         }
+
+    async def exposed(self) -> Sequence[Exposed]:
+        """Return what public queries with ``expose_metrics`` tell of their newest results."""
+        told = [
+            (job.id, params, newest)
+            for job in sorted(self._store.jobs.values(), key=lambda job: job.id)
+            if job.spec.expose_metrics and job.spec.visibility is Visibility.PUBLIC
+            for params in sorted(job.spec.set_names)
+            if (newest := self._newest(job.id, params)) is not None
+        ][:MOST_RESULTS]
+        found = []
+        for query_id, params, record in told:
+            document = json.loads(record.document or b"")
+            rows = document["data"]
+            values, left_out = exposed_values(document["schema"], rows[:MOST_VALUES], rows_of_all=len(rows))
+            one = Exposed(query_id=query_id, params=params, values=values, rows_left_out=left_out)
+            found.append(one)
+        return found
+
+    def _newest(self, query_id: int, params: str) -> RunRecord | None:
+        successes = (
+            each
+            for each in self._store.runs.values()
+            if each.run.query_id == query_id
+            and (each.run.params or "") == params
+            and each.run.status is RunStatus.SUCCESS
+        )
+        return max(successes, key=lambda each: each.place, default=None)
 
     async def figures(self, *, queries: int) -> Figures:
         """Look, with details of at most so many queries."""

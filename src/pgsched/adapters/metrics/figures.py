@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import (
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from pgsched.application.ports.upkeep import Distribution, Figures, RunCount
+    from pgsched.domain.exposure import Exposed
 
 #: most queries with series of their own: those with the lowest ids, so that a series does not come and go
 MOST_QUERIES = 1000
@@ -32,8 +33,11 @@ OTHER = "other"
 class FiguresCollector(Collector):
     """Hands one look at the database to prometheus_client."""
 
-    def __init__(self, figures: Figures | None, *, version: str, lost_records: int) -> None:
+    def __init__(
+        self, figures: Figures | None, exposed: Sequence[Exposed], *, version: str, lost_records: int
+    ) -> None:
         self._figures = figures
+        self._exposed = exposed
         self._version = version
         self._lost_records = lost_records
 
@@ -54,6 +58,7 @@ class FiguresCollector(Collector):
             yield from _queries(self._figures)
             yield from _sources(self._figures)
             yield from _workers(self._figures)
+            yield from _exposed(self._exposed)
 
 
 def _runs(figures: Figures) -> Iterator[Metric]:
@@ -176,6 +181,25 @@ def _workers(figures: Figures) -> Iterator[Metric]:
         connections.add_metric(labels, worker.figures.get("source_connections", 0))
         errors.add_metric(labels, worker.figures.get("log_errors", 0))
     yield from (runs, most, connections, errors)
+
+
+def _exposed(exposed: Sequence[Exposed]) -> Iterator[Metric]:
+    values = GaugeMetricFamily(
+        "pgsched_query_value",
+        "Numbers of the newest result of a query with expose_metrics.",
+        labels=["query_id", "params", "row", "column"],
+    )
+    left_out = GaugeMetricFamily(
+        "pgsched_query_value_rows_left_out",
+        "Rows of that result whose numbers are not told: there are too many.",
+        labels=["query_id", "params"],
+    )
+    for one in exposed:
+        labels = [str(one.query_id), one.params]
+        for value in one.values:
+            values.add_metric([*labels, value.row, value.column], value.number)
+        left_out.add_metric(labels, one.rows_left_out)
+    yield from (values, left_out)
 
 
 def _seconds(at: datetime | None) -> float | None:

@@ -7,7 +7,7 @@ PROMETHEUS_MULTIPROC_DIR names a folder; whichever answers tells of all.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -17,6 +17,7 @@ from pgsched.adapters.metrics.figures import FiguresCollector
 
 if TYPE_CHECKING:
     from pgsched.application.ports.upkeep import Figures
+    from pgsched.domain.exposure import Exposed
 
 #: names the folder that processes on one socket share
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -75,12 +76,13 @@ class ProcessMetrics:
             count = self._by_look[cache, hit] = self._cache.labels(cache, "hit" if hit else "miss")
         count.inc()
 
-    def page(self, figures: Figures | None) -> bytes:
+    def page(self, figures: Figures | None, exposed: Sequence[Exposed] = ()) -> bytes:
         """Write everything; ``figures`` are None while the metadata database is away."""
         own = self._registry
         if SHARED_FOLDER in os.environ:
             own = CollectorRegistry()
             MultiProcessCollector(own)  # type: ignore[no-untyped-call]
         whole = CollectorRegistry()
-        whole.register(FiguresCollector(figures, version=self._version, lost_records=self._lost_records()))
+        lost = self._lost_records()
+        whole.register(FiguresCollector(figures, exposed, version=self._version, lost_records=lost))
         return generate_latest(own) + generate_latest(whole)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from psycopg.rows import dict_row
 
 from pgsched.adapters.postgres.database import Connection, Database
+from pgsched.adapters.postgres.exposed import ExposedResults
 from pgsched.adapters.postgres.mapping import JOB_COLUMNS, job_from
 from pgsched.adapters.postgres.tally import (
     BUCKETS,
@@ -27,6 +28,7 @@ from pgsched.application.ports.upkeep import (
     StoredSize,
     WorkerFigure,
 )
+from pgsched.domain.exposure import Exposed
 from pgsched.domain.runs import RunStatus
 
 _COUNTS: Final = f"""
@@ -100,6 +102,12 @@ class PostgresFigures:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._exposed = ExposedResults()
+
+    async def exposed(self) -> Sequence[Exposed]:
+        """Return what public queries with ``expose_metrics`` tell of their newest results."""
+        async with self._database.connection() as connection:
+            return await self._exposed.look(connection)
 
     async def sizes(self) -> Mapping[int, StoredSize]:
         """Return what is stored of each query that has runs."""

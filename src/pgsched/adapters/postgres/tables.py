@@ -83,6 +83,7 @@ query_job = Table(
     _column("keep_runs", Integer(), null=True),
     _column("keep_days", Integer(), null=True),
     _column("fresh_for", Text(), null=True),
+    _column("expose_metrics", Boolean()),
     _column("parameters", JSONB()),
     _column("param_sets", JSONB()),
     _column("anchor_at", _AT),

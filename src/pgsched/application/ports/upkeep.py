@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from pgsched.domain.exposure import Exposed
 from pgsched.domain.jobs import Job
 from pgsched.domain.retention import Limits
 from pgsched.domain.runs import RunStatus
@@ -209,6 +210,16 @@ class FiguresView(Protocol):
 
     async def figures(self, *, queries: int) -> Figures:
         """Look, with details of at most so many queries; costs no scan of all runs.
+
+        Raises:
+            DatabaseUnavailable: the metadata database cannot be reached.
+        """
+        ...
+
+    async def exposed(self) -> Sequence[Exposed]:
+        """Return what public queries with ``expose_metrics`` tell of their newest results, by query and set.
+
+        At most ``MOST_RESULTS``, those of the lowest ids. A result that was told before is not read again.
 
         Raises:
             DatabaseUnavailable: the metadata database cannot be reached.

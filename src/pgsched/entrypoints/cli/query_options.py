@@ -43,6 +43,9 @@ def policy_options(*, with_defaults: bool) -> Callable[[Callable[..., Any]], Cal
     """Return a decorator that adds an option for each policy."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        text = "Whether /metrics tells the numbers of its newest result; of a public query only"
+        told = f"{text} [default: no]." if with_defaults else f"{text}."
+        function = click.option("--expose-metrics/--no-expose-metrics", default=None, help=told)(function)
         for name, kind, text, default in reversed(_POLICIES):
             told = f"{text} [default: {default}]." if with_defaults else f"{text}."
             function = click.option(f"--{name}", type=kind, help=told)(function)

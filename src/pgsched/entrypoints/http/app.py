@@ -84,6 +84,8 @@ class ApiServices:
     trusted_proxies: Sequence[IPv4Network | IPv6Network]
     #: of pgsched, for the OpenAPI document
     version: str
+    #: whether public queries may tell their results in /metrics: not where ``public`` means a login
+    public_read: bool = True
     #: counts requests and writes /metrics
     meter: Meter = field(default_factory=NotCounting)
     #: what sees changes made elsewhere; None: nothing is answered from memory
@@ -120,7 +122,7 @@ def create_app(services: ApiServices) -> Litestar:
         *queries.routes(services.query_view),
         *runs.routes(services.run_view),
         *health.routes(services.health_view),
-        *metrics.routes(services.figures_view, services.meter),
+        *metrics.routes(services.figures_view, services.meter, public_read=services.public_read),
         *auth.routes(services.identity),
         *users.routes(services.identity),
         *tokens.routes(services.identity),

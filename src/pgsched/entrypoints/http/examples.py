@@ -101,6 +101,7 @@ _QUERY: Final = {
     "keep_runs": None,
     "keep_days": None,
     "fresh_for": "PT25H",
+    "expose_metrics": False,
     "parameters": [],
     "param_sets": [],
     "data_source": "shop",
