@@ -1,9 +1,15 @@
-"""A worker bears that somebody sets the metadata server's clock, or that its own is wrong."""
+"""A worker bears that somebody sets the metadata server's clock, or brings back a database of yesterday."""
 
 from __future__ import annotations
 
+import subprocess
+from collections import Counter
+
 import pytest
+from postgres_fixtures import fresh_database
 from processes import ended_run, eventually, installation
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from tools import program
 
 #: found before the server's by every statement of pgsched's; goes on like it, and can be set
 _CLOCK = """
@@ -65,3 +71,50 @@ def test_metadata_clock_that_is_set_loses_nothing(place, database):
     run = ended_run(database, by_hand["id"], within_s=25)
     assert (run["status"], run["attempt"]) == ("success", 1)
     assert worker.process.poll() is None
+
+
+@pytest.mark.slow
+def test_database_of_yesterday_loses_no_instant_silently(place, database, pg_server, tmp_path):
+    set_clock(database, "-1 day")
+    place.add_query("hourly", "select 1 as one", schedule_expr="PT1H", misfire_policy="all")
+    place.add_query("often", "select 1 as one", schedule_expr="PT10M")
+    place.add_query("long", "select pg_sleep(60)::text as x")
+    worker = place.worker()
+    under_way = place.json("queries", "run", "long")["id"]
+    first = "select count(distinct query_id) from query_run where status = 'success'"
+    eventually(lambda: database.execute(first) == [(2,)])
+    eventually(lambda: place.json("runs", "show", str(under_way))["status"] == "running")
+    programs_run("pg_dump", "--format=custom", f"--file={tmp_path / 'dump'}", way_in(database))
+    worker.kill()
+
+    with fresh_database(pg_server, purpose="restored") as restored:
+        programs_run("pg_restore", "--no-owner", f"--dbname={way_in(restored)}", str(tmp_path / "dump"))
+        restored.execute(f"alter database {restored.dbname} set search_path = travel, pg_catalog, public")
+        set_clock(restored, "0")
+        place.environment["PG_DSN_APP"] = restored.url
+        place.worker()
+        waiting = "select 1 from query_run where status in ('queued', 'running') and trigger = 'schedule'"
+        planned = "select 1 from query_job where next_run_at <= clock_timestamp()"
+        eventually(lambda: not restored.execute(planned) and not restored.execute(waiting))
+        told = {name: outcomes(place, name) for name in ("hourly", "often")}
+        # the first of each was there already; the rest of the day came due at once
+        assert told == {"hourly": {"ran": 25}, "often": {"ran": 2, "missed": 143}}
+        again = place.json("runs", "show", str(under_way))
+        assert (again["status"], again["attempt"]) == ("running", 2)
+
+
+def programs_run(name: str, *arguments: str) -> None:
+    done = subprocess.run([program(name), *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def way_in(database) -> str:
+    # programs of Postgres 15 do not know every option of today's libpq
+    options = conninfo_to_dict(database.conninfo)
+    return make_conninfo(**{name: value for name, value in options.items() if name != "require_auth"})
+
+
+def outcomes(place, name: str) -> Counter[str]:
+    """How often each outcome is told of a query; late or not, it ran."""
+    told = place.json("queries", "ledger", name, "--start", "2000-01-01T00:00:00Z", "--limit", "1000")
+    return Counter("ran" if item["outcome"] == "late" else item["outcome"] for item in told["items"])
