@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from postgres_fixtures import fresh_database
@@ -11,6 +12,7 @@ from processes import ended_run, eventually, installation
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tools import program
 
+ROOT = Path(__file__).parents[2]
 #: found before the server's by every statement of pgsched's; goes on like it, and can be set
 _CLOCK = """
 create schema travel;
@@ -101,6 +103,28 @@ def test_database_of_yesterday_loses_no_instant_silently(place, database, pg_ser
         assert told == {"hourly": {"ran": 25}, "often": {"ran": 2, "missed": 143}}
         again = place.json("runs", "show", str(under_way))
         assert (again["status"], again["attempt"]) == ("running", 2)
+
+
+@pytest.mark.slow
+def test_worker_whose_own_clock_is_wrong_plans_by_the_databases(database, source_db, tmp_path):
+    with installation(tmp_path / "place", database.url) as place:
+        place.add_source(source_db)
+        place.add_query("tick", "select 1 as one", schedule_expr="PT1S")
+        # leads every Python below this folder's settings astray
+        (tmp_path / "sitecustomize.py").write_text("from chaos import wall_clock\nwall_clock.install()\n")
+        wrong = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "CHAOS_FOLDER": str(tmp_path)}
+        clock = tmp_path / "clock" / "pgsched-worker"
+        clock.parent.mkdir()
+        clock.write_text("3600")
+        place.worker(**wrong, APP_NAME="pgsched-worker")
+        ticks = "select count(*) from query_run where status = 'success'"
+        eventually(lambda: database.execute(ticks)[0][0] >= 3)
+        ahead = place.log("worker").split()[1]
+        clock.write_text("-3600")
+        ((before,),) = database.execute(ticks)
+        eventually(lambda: database.execute(ticks)[0][0] >= before + 3)
+        assert place.log("worker").splitlines()[-1].split()[1] < ahead
+        assert database.execute("select count(*) from query_run where created_at < scheduled_at") == [(0,)]
 
 
 def programs_run(name: str, *arguments: str) -> None:

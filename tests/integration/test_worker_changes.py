@@ -73,6 +73,26 @@ def test_disabled_query_runs_by_hand_at_once(running):
     assert 0 <= latency < 5
 
 
+def test_query_disabled_while_it_runs_ends_its_run_and_plans_no_more(running):
+    place, database, _ = running
+    query = place.add_query("stopping", "select pg_sleep(1.5)::text as x", "--enabled", schedule_expr="PT1S")
+    count = "select count(*) from query_run where query_id = %s and status = 'running'"
+    eventually(lambda: database.execute(count, [query["id"]]) == [(1,)])
+    waiting = place.json("queries", "run", "stopping")
+    changed = place.json("queries", "update", "stopping", "--disabled")
+    assert changed["next_run_at"] is None
+    assert ended_run(database, waiting["id"])["status"] == "success"
+    left = "select count(*) from query_run where query_id = %s and status in ('queued', 'running')"
+    eventually(lambda: database.execute(left, [query["id"]]) == [(0,)])
+    rows = database.execute(
+        "select status, scheduled_at <= %s from query_run where query_id = %s",
+        [changed["updated_at"], query["id"]],
+    )
+    # what ran went on to its end, what waited ran, nothing came after
+    assert {status for status, _ in rows} <= {"success", "skipped"}
+    assert all(before for _, before in rows)
+
+
 def test_run_by_hand_waits_for_the_running_one(running):
     place, database, _ = running
     place.add_query("patient", "select pg_sleep(0.7)::text as x")
