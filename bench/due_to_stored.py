@@ -17,6 +17,8 @@ from bench import stage
 
 #: rows of the result, how often each is measured after the cold run, and how many times as fast it shall be
 SIZES = ((150, 200, 2.0), (100_000, 4, 4.0))
+#: rows that a query may have by default
+DEFAULT_ROWS = 10_000
 #: rows of the result that memory is measured with, and the most MB it may add
 MANY, MOST_ADDED_MB = 1_000_000, 96
 #: MB that storing 100,000 rows may take in all
@@ -85,7 +87,10 @@ def main() -> None:
     way, rows, repeats = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     measure: Callable[[str, int], tuple[list[float], float]]
     if way == "pgsched":
-        from bench.pgsched_way import measure
+        from bench.pgsched_way import MUCH
+        from bench.pgsched_way import measure as ours
+
+        measure = partial(ours, limits=MUCH if rows > DEFAULT_ROWS else {})
     else:
         from bench.pandas_way import measure as plain
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,20 +26,22 @@ if TYPE_CHECKING:
 
 
 _BENCH = Actor(name="bench")
+#: limits of a query whose result is larger than the default ones allow
+MUCH = {"max_rows": 1_000_000, "max_bytes": 1 << 30}
 
 
-def measure(sql: str, times: int) -> tuple[list[float], float]:
+def measure(sql: str, times: int, *, limits: Mapping[str, int]) -> tuple[list[float], float]:
     """Return the seconds of each run, the first with a cold source connection, and the MB held before."""
     import uvloop
 
-    return uvloop.run(_measure(sql, times))
+    return uvloop.run(_measure(sql, times, limits))
 
 
-async def _measure(sql: str, times: int) -> tuple[list[float], float]:
+async def _measure(sql: str, times: int, limits: Mapping[str, int]) -> tuple[list[float], float]:
     async with opened(Container()) as container:
         source = await source_of(container)
         for _ in range(times):
-            await due_job(container, source, sql)
+            await due_job(container, source, sql, limits=limits)
         queue, run_job = container.queue(), container.run_job()
         worker_id = 1  # claims need a number; nobody else works here
         before = peak_mb()
@@ -71,7 +74,14 @@ async def source_of(container: Container) -> DataSource:
         return (await container.add_source()(new, _BENCH)).source
 
 
-async def due_job(container: Container, source: DataSource, sql: str, name: str | None = None) -> Job:
+async def due_job(
+    container: Container,
+    source: DataSource,
+    sql: str,
+    name: str | None = None,
+    *,
+    limits: Mapping[str, int] = MUCH,
+) -> Job:
     """Add a query that is due now and then not again for six hours."""
     name = name or f"q{secrets.token_hex(8)}"
     now = await container.clock().now()
@@ -82,8 +92,7 @@ async def due_job(container: Container, source: DataSource, sql: str, name: str 
         "data_source_id": source.id,
         "schedule_type": "interval",
         "schedule_expr": "PT6H",
-        "max_rows": 1_000_000,
-        "max_bytes": 1 << 30,
+        **limits,
         "start_at": now.replace(microsecond=0) - timedelta(seconds=1),
     }
     return await container.add_job()(given, _BENCH)

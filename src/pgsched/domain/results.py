@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 #: version of pandas's table schema, which its reader wants to see
 PANDAS_VERSION = "1.4.0"
@@ -268,6 +269,11 @@ def table_schema(fields: Iterable[SchemaField], *, sampled: bool = False) -> byt
     ``pgType`` and ``pgOid`` say the Postgres type, ``nonFinite`` how many NaN and infinities are null,
     ``sampled`` that the rows are a uniform sample of more.
     """
+    return _table_schema(tuple(fields), sampled)
+
+
+@lru_cache(maxsize=1000)
+def _table_schema(fields: tuple[SchemaField, ...], sampled: bool) -> bytes:
     document: dict[str, object] = {
         "fields": [field.describe() for field in fields],
         "pandas_version": PANDAS_VERSION,

@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -61,7 +62,7 @@ class Pipeline:
     def send(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Queue a statement with ``%(name)s`` places."""
         name, text, places = _numbered(statement)
-        values = [] if parameters is None else [parameters[place] for place in places]
+        values = [] if parameters is None else [_plain(parameters[place]) for place in places]
         dumped = self._adapter.dump_sequence(values, [PyFormat.TEXT] * len(values))
         if self._connection.prepare_threshold is None:
             # behind a pooler: what is prepared here is not there at the next statement
@@ -158,6 +159,23 @@ class Pipeline:
             await _ready(pgconn.socket)
             pgconn.consume_input()
         return pgconn.get_result()
+
+
+def _plain(value: Any) -> Any:
+    """Write a list as the text of an array (manual, "Array Input and Output Syntax"); leave the rest alone.
+
+    psycopg's own writing of a list takes several times as long, and planning sends a dozen of them.
+    """
+    return f"{{{','.join(map(_element, value))}}}" if isinstance(value, list) else value
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return f'"{value}"' if isinstance(value, datetime) else str(value)
 
 
 def _row_of(names: list[str]) -> Callable[[Any], Row]:

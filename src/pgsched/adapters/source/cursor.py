@@ -212,8 +212,7 @@ class RowStream:
             if self._to_ask is not None:
                 self._to_ask -= count
             if self._to_ask == 0:
-                # in one message; the flush, so that the last rows come before the source clears up, not after
-                session.send_flush()
+                # one message and one answer: clearing up takes the source less than another wake-up takes us
                 await self._send_cleanup()
             else:
                 await session.sync()

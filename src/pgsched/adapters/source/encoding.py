@@ -119,8 +119,7 @@ class ColumnWriter:
         return self._moments(values, [plain_timestamp(value) for value in values])
 
     def _timestamptz(self, values: Sequence[bytes]) -> Written:
-        write = self._clock.write
-        return self._moments(values, [write(value) for value in values])
+        return self._moments(values, self._clock.write_all(values))
 
     def _moments(self, values: Sequence[bytes], written: Values) -> Written:
         if None in written:

@@ -140,13 +140,6 @@ class Session:
         except psycopg.Error as error:
             raise lost(str(error)) from None
 
-    def send_flush(self) -> None:
-        """Ask the server to send what it has by then; without it answers come with those to the sync."""
-        try:
-            self.pgconn.send_flush_request()
-        except psycopg.Error as error:
-            raise lost(str(error)) from None
-
     async def sync(self) -> None:
         """End the commands queued so far (an error skips to here) and send them."""
         try:

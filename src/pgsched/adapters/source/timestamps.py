@@ -6,7 +6,9 @@ What no ISO date holds (infinity, BC, years past 9999) stays as Postgres writes 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from typing import cast
 
 #: zeros that bring a time of this many bytes (``HH:MM:SS`` to ``HH:MM:SS.ffffff``) to microseconds
 _PADDING = {8: b".000000", 10: b"00000", 11: b"0000", 12: b"000", 13: b"00", 14: b"0", 15: b""}
@@ -14,6 +16,10 @@ _PLAIN = {length + 11: zeros for length, zeros in _PADDING.items()}
 #: the same from the minutes on (``:MM:SS.ffffff``), with the Z of UTC
 _FROM_MINUTES = {length - 2: zeros + b"Z" for length, zeros in _PADDING.items()}
 _FROM_SECONDS = {length - 5: zeros + b"Z" for length, zeros in _PADDING.items()}
+#: the same for a whole text that ends with +00
+_IN_UTC = {length + 14: zeros + b"Z" for length, zeros in _PADDING.items()}
+#: bytes of what is written
+_WRITTEN = len(b"2026-11-24T12:34:56.123456Z")
 _HOUR = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d)([+-]\d\d)")
 _WITH_ZONE = re.compile(
     rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?"
@@ -37,6 +43,10 @@ class UtcClock:
     def __init__(self) -> None:
         self._hours: dict[bytes, bytes] = {}
         self._half_hours: dict[bytes, bytes] = {}
+
+    def write_all(self, texts: Sequence[bytes]) -> list[bytes | None]:
+        """Write timestamps with time zone in UTC; each is None when it has no ISO form there."""
+        return _all_in_utc(texts) or [self.write(text) for text in texts]
 
     def write(self, text: bytes) -> bytes | None:
         """Write a timestamp with time zone in UTC, None when it has no ISO form there."""
@@ -78,6 +88,21 @@ class UtcClock:
             self._hours.clear()
         self._hours[hour] = head
         return head
+
+
+def _all_in_utc(texts: Sequence[bytes]) -> list[bytes | None] | None:
+    """Write timestamps that are in UTC already and have ISO forms; None when one is or has not."""
+    joined = b",".join(texts)
+    if joined.count(b"+00,") != len(texts) - 1 or not joined.endswith(b"+00"):
+        return None
+    try:
+        moments: list[bytes | None] = [text[:10] + b"T" + text[11:-3] + _IN_UTC[len(text)] for text in texts]
+    except KeyError:
+        return None
+    # all are of one length by now: a year of five digits, or another DateStyle, shows in what stands where
+    written, dashes = b"".join(cast(list[bytes], moments)), b"-" * len(texts)
+    is_iso = written[4::_WRITTEN] == dashes == written[7::_WRITTEN] and b" " not in written
+    return moments if is_iso else None
 
 
 def _shift(text: bytes) -> bytes | None:
