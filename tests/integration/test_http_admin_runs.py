@@ -8,7 +8,7 @@ import threading
 
 import httpx
 from offices import ENDLESS, SECRET, Office
-from people import code
+from people import code, people_over
 from processes import backends, eventually
 
 # runs by hand
@@ -79,27 +79,32 @@ def test_dry_run_tells_an_editor_all_that_the_source_said(office: Office) -> Non
     assert SECRET not in away.text
 
 
-def test_dry_runs_are_few_at_once_and_end_with_their_client(office: Office) -> None:
+def test_dry_runs_are_few_at_once_over_all_processes_and_end_with_their_client(
+    office: Office, key_settings: dict[str, str]
+) -> None:
     office.add_source()
     query = office.add_query(sql_text=ENDLESS)
     at_source = f"pgsched:test/{query['id']}"
     cookie = office.editor.headers["Cookie"]
 
-    async def try_three() -> httpx.Response:
+    async def try_three(elsewhere: str) -> list[httpx.Response]:
         path, headers = "/api/admin/queries/sales/test", {"Cookie": cookie}
         async with httpx.AsyncClient(base_url=office.people.url, headers=headers, timeout=30) as client:
             under_way = [asyncio.create_task(client.post(path)) for _ in range(2)]
             while backends(office.source, at_source) < 2:  # noqa: ASYNC110 (the source sets no event)
                 await asyncio.sleep(0.05)
-            third = await client.post(path)
+            # another process's stand-in: a server of its own over the same database
+            third = [await client.post(base + path) for base in ("", elsewhere)]
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
             return third
 
-    third = asyncio.run(try_three())
-    assert code(third) == (429, "too_many_requests")
-    assert int(third.headers["retry-after"]) >= 1
+    with people_over(office.database, **key_settings) as elsewhere:
+        refused = asyncio.run(try_three(elsewhere.url))
+    for third in refused:
+        assert code(third) == (429, "too_many_requests")
+        assert int(third.headers["retry-after"]) >= 1
     eventually(lambda: backends(office.source, at_source) == 0, within_s=5)
     office.editor.patch("/api/admin/queries/sales", json={"sql_text": "select 1 as one"})
     assert office.editor.post("/api/admin/queries/sales/test").status_code == 200
@@ -164,6 +169,14 @@ def test_guard_and_schedule_answer_as_on_the_command_line(office: Office) -> Non
     assert (refused["allowed"], refused["code"]) == (False, "not_one_statement")
     assert set(refused) == {"allowed", "code", "detail", "position"}
     assert office.editor.post("/api/admin/sql/check", json={"sql": "select 1"}).json()["allowed"] is True
+    # a verdict as the command line gives it, not a malformed body
+    for odd, position in (("select 1\x00 x", 9), ("select '\ud800'", 9)):
+        told = office.editor.post(
+            "/api/admin/sql/check",
+            content=json.dumps({"sql": odd}),
+            headers={"Content-Type": "application/json"},
+        ).json()
+        assert (told["allowed"], told["code"], told["position"]) == (False, "bad_characters", position)
     asked = {
         "type": "cron",
         "expr": "30 2 * * *",

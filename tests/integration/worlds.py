@@ -21,6 +21,7 @@ from pgsched.adapters.memory.access import (
 from pgsched.adapters.memory.accounts import MemoryAccounts
 from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
 from pgsched.adapters.memory.clock import START
+from pgsched.adapters.memory.dry_runs import MemoryDryRunPlaces
 from pgsched.adapters.memory.grants import MemoryGrants
 from pgsched.adapters.memory.health import MemoryHealth
 from pgsched.adapters.memory.jobs import MemoryJobs
@@ -37,6 +38,7 @@ from pgsched.adapters.postgres.accounts import PostgresAccounts
 from pgsched.adapters.postgres.audit import PostgresAudit
 from pgsched.adapters.postgres.clock import PostgresClock
 from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.dry_runs import PostgresDryRunPlaces
 from pgsched.adapters.postgres.figures import PostgresFigures
 from pgsched.adapters.postgres.grants import PostgresGrants
 from pgsched.adapters.postgres.health import PostgresHealth
@@ -55,6 +57,7 @@ from pgsched.adapters.postgres.watch import PostgresWatch
 from pgsched.adapters.postgres.workers import WORKER_LOCK_CLASS, PostgresWorkers
 from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
 from pgsched.application.ports.audit import Audit, Transactions
+from pgsched.application.ports.execution import DryRunPlaces
 from pgsched.application.ports.grants import Grants
 from pgsched.application.ports.ledger import LedgerView
 from pgsched.application.ports.queue import (
@@ -106,6 +109,7 @@ class World:
     tokens: Tokens
     grants: Grants
     login_failures: LoginFailures
+    dry_runs: DryRunPlaces
     queue: RunQueue
     workers: Workers
     kept: KeptConnections
@@ -222,6 +226,7 @@ def memory_world() -> World:
         tokens=MemoryTokens(store),
         grants=MemoryGrants(store),
         login_failures=MemoryLoginFailures(store),
+        dry_runs=MemoryDryRunPlaces(store),
         queue=MemoryRunQueue(store),
         workers=MemoryWorkers(store),
         kept=MemoryKeptConnections(store),
@@ -310,6 +315,7 @@ async def postgres_world(fixture: PostgresFixture) -> AsyncIterator[World]:
             tokens=PostgresTokens(database),
             grants=PostgresGrants(database),
             login_failures=PostgresLoginFailures(database),
+            dry_runs=PostgresDryRunPlaces(database),
             queue=PostgresRunQueue(database),
             workers=PostgresWorkers(database),
             kept=PostgresKeptConnections(database),

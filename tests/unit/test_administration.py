@@ -12,9 +12,9 @@ from dependency_injector import providers
 
 from pgsched.adapters.memory.secrets import OpenVault, sealed_bare
 from pgsched.adapters.memory.source import Answer
-from pgsched.application.dry_run import OF_USER
 from pgsched.application.removal import RemoveJob
 from pgsched.domain.audit import Actor
+from pgsched.domain.dry_runs import OF_USER
 from pgsched.domain.errors import (
     BadSchedule,
     BadTimezone,

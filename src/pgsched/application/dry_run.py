@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from pgsched.application.ports.execution import QuerySource, SqlGuard
+from pgsched.application.ports.execution import DryRunPlaces, QuerySource, SqlGuard
 from pgsched.application.ports.repositories import Jobs, Sources
 from pgsched.application.ports.secrets import PasswordVault
 from pgsched.application.ports.timing import Clock
 from pgsched.application.sources import address_of, open_password
 from pgsched.application.statements import judge, statement_of
 from pgsched.domain.audit import Actor
-from pgsched.domain.errors import FieldFault, InvalidInput, TooManyRequests
+from pgsched.domain.errors import FieldFault, InvalidInput
 from pgsched.domain.results import OnLimit
 
 DEFAULT_LIMIT: Final = 100
@@ -27,11 +24,8 @@ DEFAULT_TIMEOUT_MS: Final = 30_000
 LONGEST_TIMEOUT_MS: Final = 300_000
 #: bytes of encoded rows, whatever the query allows: a dry run is held in memory
 MOST_BYTES: Final = 8 * 1024 * 1024
-#: dry runs at once of one user, and against one source, in one process
-OF_USER: Final = 2
-OF_SOURCE: Final = 4
-#: seconds after which one may be over
-_RETRY_AFTER_S: Final = 2
+#: seconds beyond its timeout after which a dry run is over whatever happens: connecting, cancelling, closing
+_OVERHEAD_S: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,36 +42,6 @@ class DryResult:
     result: bytes
 
 
-class DryRunSlots:
-    """How many dry runs are under way in this process, by user and by source."""
-
-    def __init__(self) -> None:
-        self._of_user: Counter[str] = Counter()
-        self._of_source: Counter[int] = Counter()
-
-    @contextmanager
-    def one(self, user: str, source_id: int) -> Iterator[None]:
-        """Count a dry run for the time of the block.
-
-        Raises:
-            TooManyRequests: the user, or the source, has as many as may be.
-        """
-        if self._of_user[user] >= OF_USER:
-            raise TooManyRequests(f"you have {OF_USER} dry runs under way", retry_after_s=_RETRY_AFTER_S)
-        if self._of_source[source_id] >= OF_SOURCE:
-            raise TooManyRequests(
-                f"{OF_SOURCE} dry runs are under way at this source",
-                retry_after_s=_RETRY_AFTER_S,
-            )
-        self._of_user[user] += 1
-        self._of_source[source_id] += 1
-        try:
-            yield
-        finally:
-            self._of_user -= Counter([user])
-            self._of_source -= Counter([source_id])
-
-
 class DryRun:
     """Runs a query's SQL as a worker would, bounded, and hands the rows back instead of storing them."""
 
@@ -88,7 +52,7 @@ class DryRun:
         vault: PasswordVault,
         guard: SqlGuard,
         at_source: QuerySource,
-        slots: DryRunSlots,
+        places: DryRunPlaces,
         clock: Clock,
     ) -> None:
         self._jobs = jobs
@@ -96,7 +60,7 @@ class DryRun:
         self._vault = vault
         self._guard = guard
         self._at_source = at_source
-        self._slots = slots
+        self._places = places
         self._clock = clock
 
     async def __call__(
@@ -124,7 +88,7 @@ class DryRun:
         job = await self._jobs.get(key)
         chosen = job.spec.set_called(params)
         source = await self._sources.get(job.spec.data_source_id)
-        with self._slots.one(by.name, source.id):
+        async with self._places.hold(by.name, source.id, for_s=timeout_ms / 1000 + _OVERHEAD_S):
             started = time.monotonic()
             password = await open_password(self._vault, source)
             spec = job.spec

@@ -12,9 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from pgsched.application.ports.access import Sessions
+from pgsched.application.ports.timing import Clock
 from pgsched.application.ports.upkeep import Retention, RunTally
 from pgsched.domain.errors import DatabaseFault
 from pgsched.domain.retention import Limits
+from pgsched.domain.sessions import KEPT_AFTER_END
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +99,42 @@ class DeleteOldRuns:
         return 0
 
 
-def chores(tally: RunTally, delete_old_runs: DeleteOldRuns) -> list[Chore]:
-    """Return the chores of every worker. Others (expired sessions, say) are added here."""
+class ForgetEndedSessions:
+    """Deletes sessions that are over: logins do it too, but there may be none for long."""
+
+    def __init__(self, sessions: Sessions, clock: Clock) -> None:
+        self._sessions = sessions
+        self._clock = clock
+
+    async def __call__(self) -> int:
+        """Delete all of them; returns 0, since nothing is left then."""
+        await self._sessions.forget_ended(await self._clock.now() - KEPT_AFTER_END)
+        return 0
+
+
+class DeleteOldEvents:
+    """Deletes what of the audit trail is kept no longer, a small batch at a time."""
+
+    def __init__(self, retention: Retention, keep_days: int | None) -> None:
+        """Take the days that events are kept, None for ever."""
+        self._retention = retention
+        self._keep_days = keep_days
+
+    async def __call__(self) -> int:
+        """Delete a batch; returns how many those were."""
+        return 0 if self._keep_days is None else await self._retention.delete_events(self._keep_days)
+
+
+def chores(
+    tally: RunTally,
+    delete_old_runs: DeleteOldRuns,
+    forget_ended_sessions: ForgetEndedSessions,
+    delete_old_events: DeleteOldEvents,
+) -> list[Chore]:
+    """Return the chores of every worker."""
     return [
         Chore(name="counting runs", every_s=10.0, do=tally.advance),
         Chore(name="retention", every_s=60.0, do=delete_old_runs),
+        Chore(name="ended sessions", every_s=600.0, do=forget_ended_sessions),
+        Chore(name="retention of the audit trail", every_s=600.0, do=delete_old_events),
     ]

@@ -18,13 +18,11 @@ from pgsched.domain.accounts import EMAIL_LONGEST, PASSWORD_LONGEST, Account, em
 from pgsched.domain.audit import Actor, done
 from pgsched.domain.callers import Caller
 from pgsched.domain.errors import InvalidCredentials, NotFound, TooManyRequests
-from pgsched.domain.sessions import Session, SessionRules, expiry_at_login, sid_hash
+from pgsched.domain.sessions import KEPT_AFTER_END, Session, SessionRules, expiry_at_login, sid_hash
 from pgsched.domain.throttling import network_of, wait_for
 
 _log = logging.getLogger(__name__)
 
-#: sessions that ended longer ago than this are deleted
-_KEPT_AFTER_END = timedelta(days=1)
 #: most characters kept of what a browser calls itself
 _USER_AGENT_LONGEST = 500
 
@@ -137,7 +135,7 @@ class LogIn:
             account = await self._unchanged(found, password)
             await self._end(instead_of)
             await self._sessions.add(session)
-            await self._sessions.forget_ended(now - _KEPT_AFTER_END)
+            await self._sessions.forget_ended(now - KEPT_AFTER_END)
             actor = Actor(name=account.email, id=account.id, ip=by.ip, request_id=by.request_id)
             await self._audit.record(actor, done("session.create", session.id, account.email))
         return LoggedIn(account=account, sid=sid)

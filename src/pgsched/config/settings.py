@@ -64,6 +64,7 @@ class Settings:
     default_keep_runs: int | None
     #: days that runs are kept of a query that says nothing else, None for ever
     default_keep_days: int | None
+    audit_keep_days: int | None
     #: APP-NAME, None when not set: see ``app_name_for``
     app_name: str | None
     #: folder of the log files
@@ -196,6 +197,7 @@ class _Reader:
             default_query_interval=self.value("DEFAULT_QUERY_INTERVAL", values.whole_number(1, 315360000)),
             default_keep_runs=self.maybe("DEFAULT_KEEP_RUNS", values.whole_number(1, 1000000000)),
             default_keep_days=self.maybe("DEFAULT_KEEP_DAYS", values.whole_number(1, 36500)),
+            audit_keep_days=self.maybe("AUDIT_KEEP_DAYS", values.whole_number(1, 36500)),
             app_name=self.maybe("APP_NAME", values.app_name),
             log_dir=self.value("LOG_DIR", self.path),
             log_to=self.value("LOG_TO", values.log_targets),

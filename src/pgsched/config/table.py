@@ -91,6 +91,11 @@ SETTINGS: tuple[Setting, ...] = (
         purpose="days that runs are kept of a query that names no keep_days; unset: for ever",
     ),
     Setting(
+        variable="AUDIT_KEEP_DAYS",
+        default=None,
+        purpose="days that the audit trail is kept, deleted in small batches by the workers; unset: for ever",
+    ),
+    Setting(
         variable="APP_NAME",
         default="pgsched-api",
         purpose="APP-NAME in the logs and name of the log file (the worker's default is pgsched-worker)",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 #: 32 bytes in URL-safe base64 without padding
+#: sessions that ended longer ago than this are deleted
+KEPT_AFTER_END = timedelta(days=1)
+
 _SID = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 

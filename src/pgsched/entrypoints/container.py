@@ -20,7 +20,7 @@ from pgsched.entrypoints.parts.secrets import PEPPER_FILE, pepper_of
 if TYPE_CHECKING:
     from pgsched.application.accounts import AddAccount, ChangeAccount, DeleteAccount, SetPassword
     from pgsched.application.authentication import Authenticate
-    from pgsched.application.dry_run import DryRun, DryRunSlots
+    from pgsched.application.dry_run import DryRun
     from pgsched.application.grants import ChangeGrants
     from pgsched.application.hashing import BoundedHashing
     from pgsched.application.job_judge import JobJudge
@@ -82,6 +82,7 @@ class Container(containers.DeclarativeContainer):
     sessions = providers.Singleton(stores.sessions, database)
     tokens = providers.Singleton(stores.tokens, database)
     login_failures = providers.Singleton(stores.login_failures, database)
+    dry_runs = providers.Singleton(stores.dry_runs, database)
     session_rules = providers.Singleton(choices.session_rules, settings)
     queue = providers.Singleton(stores.queue, database)
     workers = providers.Singleton(stores.workers, database)
@@ -193,9 +194,8 @@ class Container(containers.DeclarativeContainer):
         audit,
         settings.provided.allowed_roles,
     )
-    dry_run_slots: providers.Provider[DryRunSlots] = providers.Singleton(_use_case("dry_run", "DryRunSlots"))
     dry_run: providers.Factory[DryRun] = providers.Factory(
-        _use_case("dry_run", "DryRun"), jobs, sources, vault, guard, at_source, dry_run_slots, clock
+        _use_case("dry_run", "DryRun"), jobs, sources, vault, guard, at_source, dry_runs, clock
     )
     explain_instants: providers.Factory[ExplainInstants] = providers.Factory(
         _use_case("ledger", "ExplainInstants"), ledger_view
@@ -210,7 +210,13 @@ class Container(containers.DeclarativeContainer):
         alarms=alarms,
         run_job=run_job,
         housekeeping=providers.Factory(
-            running.housekeeping, tally, retention, providers.Factory(choices.default_limits, settings)
+            running.housekeeping,
+            tally,
+            retention,
+            providers.Factory(choices.default_limits, settings),
+            sessions,
+            clock,
+            settings.provided.audit_keep_days,
         ),
         figures=providers.Factory(running.worker_figures, at_source),
         info=providers.Factory(running.worker_info, concurrency),

@@ -17,6 +17,7 @@ from pgsched.adapters.memory.alarms import MemoryAlarms
 from pgsched.adapters.memory.audit import MemoryAudit, MemoryTransactions
 from pgsched.adapters.memory.clock import ManualClock
 from pgsched.adapters.memory.database import NoDatabase
+from pgsched.adapters.memory.dry_runs import MemoryDryRunPlaces
 from pgsched.adapters.memory.grants import MemoryGrants
 from pgsched.adapters.memory.guard import FirstWordGuard
 from pgsched.adapters.memory.health import MemoryHealth
@@ -66,6 +67,7 @@ def in_memory(*, ticking: bool = False) -> InMemory:
         "sessions": MemorySessions(store),
         "tokens": MemoryTokens(store),
         "login_failures": MemoryLoginFailures(store),
+        "dry_runs": MemoryDryRunPlaces(store),
         "queue": MemoryRunQueue(store),
         "workers": MemoryWorkers(store),
         "kept": MemoryKeptConnections(store),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from factories import encoded, failure, gap, plan, planned, success, worker_info
 from worlds import World
 
+from pgsched.domain.audit import Actor, AuditFilter, done
 from pgsched.domain.jobs import OverlapPolicy, Visibility
 from pgsched.domain.retention import Limits
 from pgsched.domain.runs import RunStatus, SkipReason
@@ -289,3 +290,14 @@ async def test_large_result_tells_its_first_rows(world: World) -> None:
     ((one),) = await world.figures.exposed()
     assert [value.number for value in one.values] == [float(n) for n in range(len(one.values))]
     assert len(one.values) + one.rows_left_out == 300
+
+
+async def test_audit_trail_is_kept_for_so_many_days(world: World) -> None:
+    for number in range(3):
+        await world.audit.record(Actor(name="ada"), done("session.create", str(number), "ada"))
+        await world.advance(86_400)
+    assert await world.retention.delete_events(9) == 0
+    assert await world.retention.delete_events(2) == 1
+    assert await world.retention.delete_events(2) == 0
+    left, total = await world.audit.page(AuditFilter(), limit=10, offset=0)
+    assert (total, [event.noun_id for event in left]) == (2, ["2", "1"])

@@ -181,6 +181,8 @@ class MemoryStore:
         self.gaps: dict[tuple[int, datetime, str], Gap] = {}
         #: connections that may be open, and until when (UTC), by worker and source
         self.kept: dict[tuple[int, int], tuple[int, datetime]] = {}
+        #: dry runs under way: user, source, until when at most
+        self.dry_runs: list[tuple[str, int, datetime]] = []
         #: when each gap was written, UTC
         self.gap_times: dict[tuple[int, datetime, str], datetime] = {}
         #: when each worker came and left, UTC; None while it is there

@@ -52,6 +52,14 @@ class MemoryRetention:
         found = [(job.id, limits_of(job.spec, defaults)) for job in self._store.jobs.values()]
         return sorted(((job_id, limits) for job_id, limits in found if limits.any), key=lambda each: each[0])
 
+    async def delete_events(self, keep_days: int) -> int:
+        """Delete what of the audit trail is older than this."""
+        since = self._store.clock.read() - timedelta(days=keep_days)
+        old = [event.id for event in self._store.events.values() if event.at < since]
+        for event_id in old:
+            del self._store.events[event_id]
+        return len(old)
+
     async def delete_some(self, query_id: int, limits: Limits) -> int:
         """Delete a small batch of a query's runs beyond its limits."""
         now = self._store.clock.read()

@@ -58,6 +58,12 @@ insert into query_retention as q (query_id, deleted_to, runs, bytes)
 select %(query_id)s, max(to_at), 0, 0 from gone having count(*) > 0
 on conflict (query_id) do update set deleted_to = greatest(q.deleted_to, excluded.deleted_to)"""
 
+_DELETE_EVENTS: Final = f"""
+delete from audit_event where id in (
+    select id from audit_event where at < clock_timestamp() - make_interval(days => %s)
+    order by at, id limit {BATCH}
+    for update skip locked)"""
+
 
 class PostgresRetention:
     """The port ``Retention`` over the metadata database."""
@@ -80,3 +86,8 @@ class PostgresRetention:
             await connection.execute(_DELETE_GAPS, values)
         assert row is not None
         return int(row[0])
+
+    async def delete_events(self, keep_days: int) -> int:
+        """Delete a small batch of the audit trail, the oldest of what is older than this."""
+        async with self._database.connection() as connection:
+            return (await connection.execute(_DELETE_EVENTS, [keep_days])).rowcount

@@ -202,3 +202,12 @@ audit_event = Table(
     _column("old", JSONB(), null=True),
     _column("new", JSONB(), null=True),
 )
+
+dry_run = Table(
+    "dry_run",
+    metadata,
+    _id(),
+    _column("user_name", Text()),
+    _column("data_source_id", BigInteger()),
+    _column("until_at", _AT),
+)

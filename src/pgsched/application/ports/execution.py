@@ -186,3 +186,18 @@ class SqlGuard(Protocol):
         The places ``$1`` to ``$places`` are bound when it runs; any other is refused.
         """
         ...
+
+
+class DryRunPlaces(Protocol):
+    """How many dry runs are under way, by user and by source, over all processes."""
+
+    def hold(self, user: str, source_id: int, *, for_s: float) -> AbstractAsyncContextManager[None]:
+        """Count a dry run for the time of the block.
+
+        Called before the source is asked. A place whose process is lost is free after ``for_s`` seconds. Of
+        those that ask at once, in whatever process, no more get a place than there are.
+
+        Raises:
+            TooManyRequests: the user, or the source, has as many as may be (``domain.dry_runs``).
+        """
+        ...

@@ -41,6 +41,10 @@ class Retention(Protocol):
         """
         ...
 
+    async def delete_events(self, keep_days: int) -> int:
+        """Delete a small batch of the audit trail, oldest of what is older than this; returns how many."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunCount:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
@@ -48,8 +48,16 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 _PLACE = re.compile(r" - at `\$(.*)`$")
 
 
-async def read(request: Request[Any, Any, Any], shape: type[_Shape], *, optional: bool = False) -> _Shape:
+async def read(
+    request: Request[Any, Any, Any],
+    shape: type[_Shape],
+    *,
+    optional: bool = False,
+    judged: Collection[str] = (),
+) -> _Shape:
     """Return the body as a shape; with ``optional`` no body at all is the shape with its defaults.
+
+    Fields that are ``judged`` by whoever asks may hold any text, which is then not stored.
 
     Raises:
         UnsupportedMediaType: 415; the Content-Type is not JSON.
@@ -60,8 +68,8 @@ async def read(request: Request[Any, Any, Any], shape: type[_Shape], *, optional
     if body is None:
         return shape()
     if len(body) > _QUICK_BYTES:
-        return await asyncio.to_thread(decode, body, shape)
-    return decode(body, shape)
+        return await asyncio.to_thread(decode, body, shape, judged)
+    return decode(body, shape, judged)
 
 
 class Nothing(msgspec.Struct, kw_only=True):
@@ -104,14 +112,14 @@ async def _body(request: Request[Any, Any, Any], *, optional: bool = False) -> b
     return body
 
 
-def decode(body: bytes, shape: type[_Shape]) -> _Shape:
+def decode(body: bytes, shape: type[_Shape], judged: Collection[str] = ()) -> _Shape:
     """Return a body's bytes as a shape.
 
     Raises:
         InvalidInput: it is no JSON object of that shape.
     """
     given = _object(body)
-    faults = [*_text_faults(given, "")]
+    faults = [*_text_faults({name: value for name, value in given.items() if name not in judged}, "")]
     known = {field.encode_name: field for field in msgspec.structs.fields(shape)}
     faults += [
         FieldFault(field=shown(name), message="is not a field of this") for name in given if name not in known

@@ -86,7 +86,8 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
     )
     async def check_sql(request: _Request) -> ASGIResponse:
         caller_of(request).require(Right.EDITOR)
-        asked = await bodies.read(request, SqlToCheck)
+        # NUL and lone surrogates are for the guard to refuse, as on the command line
+        asked = await bodies.read(request, SqlToCheck, judged=("sql",))
         verdict = await asyncio.to_thread(
             administration.guard.check,
             asked.sql,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
     from pgsched.application.housekeeping import Housekeeping
+    from pgsched.application.ports.access import Sessions
     from pgsched.application.ports.execution import QuerySource, SqlGuard
     from pgsched.application.ports.queue import WorkerInfo
-    from pgsched.application.ports.timing import Alarms
+    from pgsched.application.ports.timing import Alarms, Clock
     from pgsched.application.ports.upkeep import Retention, RunTally
     from pgsched.domain.retention import Limits
 
@@ -40,10 +41,30 @@ def alarms() -> Alarms:
     return APSchedulerAlarms()
 
 
-def housekeeping(tally: RunTally, retention: Retention, limits: Limits) -> Housekeeping:
-    from pgsched.application.housekeeping import DeleteOldRuns, Housekeeping, chores
+def housekeeping(
+    tally: RunTally,
+    retention: Retention,
+    limits: Limits,
+    sessions: Sessions,
+    clock: Clock,
+    audit_keep_days: int | None,
+) -> Housekeeping:
+    from pgsched.application.housekeeping import (
+        DeleteOldEvents,
+        DeleteOldRuns,
+        ForgetEndedSessions,
+        Housekeeping,
+        chores,
+    )
 
-    return Housekeeping(chores(tally, DeleteOldRuns(retention, limits)))
+    return Housekeeping(
+        chores(
+            tally,
+            DeleteOldRuns(retention, limits),
+            ForgetEndedSessions(sessions, clock),
+            DeleteOldEvents(retention, audit_keep_days),
+        )
+    )
 
 
 def worker_figures(at_source: QuerySource) -> Callable[[], dict[str, float]]:

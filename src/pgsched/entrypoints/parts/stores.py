@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
     from pgsched.application.ports.access import Credentials, LoginFailures, Sessions, Tokens
     from pgsched.application.ports.audit import Audit, Transactions
+    from pgsched.application.ports.execution import DryRunPlaces
     from pgsched.application.ports.grants import Grants
     from pgsched.application.ports.queue import KeptConnections, RunQueue, Workers
     from pgsched.application.ports.repositories import Accounts, Jobs, Sources
@@ -132,3 +133,9 @@ def login_failures(database: Database) -> LoginFailures:
     from pgsched.adapters.postgres.login_failures import PostgresLoginFailures
 
     return PostgresLoginFailures(database)
+
+
+def dry_runs(database: Database) -> DryRunPlaces:
+    from pgsched.adapters.postgres.dry_runs import PostgresDryRunPlaces
+
+    return PostgresDryRunPlaces(database)
