@@ -1,7 +1,7 @@
 """Print pgsched's speeds beside the plain way, measured in the same run: ``python -m bench``.
 
 Starts a throw-away Postgres of its own, with fsync off: the figures are about computing, not about the disk.
-Ratios hold from machine to machine better than figures do. Takes about three minutes.
+Ratios hold from machine to machine better than figures do. Takes about four minutes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from bench import due_to_stored, latest, pages, sql_guard, stage, throughput
+from bench import due_to_stored, latest, pages, soon, sql_guard, stage, throughput
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
         asyncio.run(throughput.report(where))
         print()
         asyncio.run(latest.report(where))
+        print()
+        asyncio.run(soon.report(where))
         print()
         asyncio.run(pages.report(where))
     print()

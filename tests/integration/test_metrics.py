@@ -96,6 +96,14 @@ def test_requests_are_counted_over_all_processes_by_route(place):
     httpx.get(f"{place.url}/api/queries/nowhere")
     httpx.get(f"{place.url}/wp-login.php?a=b")
     httpx.request("BREW", f"{place.url}/coffee")
+    # each process adds up what it counted a moment later
+    eventually(
+        lambda: (
+            'method="other"' in (text := scraped(place))
+            and sample(text, "pgsched_http_request_duration_seconds_count", route="/api/queries/{qid}") == 31
+            and sample(text, "pgsched_http_requests_total", route="other", status="404", method="GET") == 1
+        )
+    )
     # whichever answers tells of all
     for _ in range(8):
         text = scraped(place)

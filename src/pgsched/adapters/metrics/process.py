@@ -6,7 +6,11 @@ PROMETHEUS_MULTIPROC_DIR names a folder; whichever answers tells of all.
 
 from __future__ import annotations
 
+import asyncio
 import os
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 
 #: names the folder that processes on one socket share
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+#: seconds after which what was counted is added up
+_ADDED_UP_S = 0.1
 #: seconds
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
@@ -52,32 +58,60 @@ class ProcessMetrics:
             ["cache", "outcome"],
             registry=self._registry,
         )
-        # the children are looked up by label values each time otherwise, under a lock
-        self._by_request: dict[tuple[str, str, int], Counter] = {}
-        self._by_route: dict[str, Histogram] = {}
-        self._by_look: dict[tuple[str, bool], Counter] = {}
+        #: what was not added up yet: (method, route, status, seconds), (cache, hit)
+        self._answered: list[tuple[str, str, int, float]] = []
+        self._looks: list[tuple[str, bool]] = []
+        self._is_due = False
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; ``route`` is a template with its parameters' names, never a path."""
-        key = (method, route, status)
-        count = self._by_request.get(key)
-        if count is None:
-            count = self._by_request[key] = self._requests.labels(method, route, str(status))
-        count.inc()
-        time = self._by_route.get(route)
-        if time is None:
-            time = self._by_route[route] = self._seconds.labels(route)
-        time.observe(seconds)
+        self._answered.append((method, route, status, seconds))
+        if not self._is_due:
+            self._add_up_soon()
 
     def looked_up(self, cache: str, *, hit: bool) -> None:
         """Count one look into a cache."""
-        count = self._by_look.get((cache, hit))
-        if count is None:
-            count = self._by_look[cache, hit] = self._cache.labels(cache, "hit" if hit else "miss")
-        count.inc()
+        self._looks.append((cache, hit))
+        if not self._is_due:
+            self._add_up_soon()
+
+    def _add_up_soon(self) -> None:
+        # One by one they cost more than the answers they count, above all through files shared by processes.
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._add_up()
+            return
+        self._is_due = True
+        loop.call_later(_ADDED_UP_S, self._add_up)
+
+    def _add_up(self) -> None:
+        self._is_due = False
+        answered, self._answered = self._answered, []
+        looks, self._looks = self._looks, []
+        requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        times: defaultdict[str, list[float]] = defaultdict(list)
+        for method, route, status, seconds in answered:
+            requests[method, route, status] += 1
+            times[route].append(seconds)
+        for (method, route, status), count in requests.items():
+            self._requests.labels(method, route, str(status)).inc(count)
+        for route, seconds_of in times.items():
+            self._observe(self._seconds.labels(route), seconds_of)
+        for (cache, hit), count in Tally(looks).items():
+            self._cache.labels(cache, "hit" if hit else "miss").inc(count)
+
+    @staticmethod
+    def _observe(histogram: Histogram, seconds: list[float]) -> None:
+        """Observe many at once, which prometheus_client has no method for."""
+        counts = Tally(bisect_left(_BUCKETS, each) for each in seconds)
+        for place, count in counts.items():
+            histogram._buckets[place].inc(count)
+        histogram._sum.inc(sum(seconds))
 
     def page(self, figures: Figures | None, exposed: Sequence[Exposed] = ()) -> bytes:
         """Write everything; ``figures`` are None while the metadata database is away."""
+        self._add_up()
         own = self._registry
         if SHARED_FOLDER in os.environ:
             own = CollectorRegistry()
