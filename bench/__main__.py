@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from bench import due_to_stored, latest, pages, soon, sql_guard, stage, throughput
+from bench import dry_run, due_to_stored, latest, pages, soon, sql_guard, stage, throughput
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
         asyncio.run(soon.report(where))
         print()
         asyncio.run(pages.report(where))
+        print()
+        asyncio.run(dry_run.report(where))
     print()
     sql_guard.report()
 

@@ -110,6 +110,23 @@ def test_dry_runs_are_few_at_once_over_all_processes_and_end_with_their_client(
     assert office.editor.post("/api/admin/queries/sales/test").status_code == 200
 
 
+def test_dry_runs_one_after_another_share_a_connection_that_workers_know_of(office: Office) -> None:
+    source = office.add_source()
+    office.add_query(sql_text="select pg_backend_pid() as pid")
+
+    def pid() -> int:
+        answer = office.editor.post("/api/admin/queries/sales/test")
+        return answer.json()["result"]["data"][0]["pid"]
+
+    assert pid() == pid()
+    # no worker has a number below 0; the last dry run of another test may still be noted
+    kept = "select connections from source_kept where data_source_id = %s and worker_id < 0"
+    assert office.people.sql(kept, [source["id"]]) == [(1,)]
+    office.admin.patch("/api/datasources/shop", json={"max_concurrency": 1})
+    # the one that was kept, and then none: a source's only place is for its runs
+    assert len({pid(), pid(), pid()}) == 3
+
+
 # parameter sets
 
 SETS = {

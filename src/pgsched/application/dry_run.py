@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from pgsched.application.ports.execution import DryRunPlaces, QuerySource, SqlGuard
+from pgsched.application.ports.queue import KeptConnections
 from pgsched.application.ports.repositories import Jobs, Sources
 from pgsched.application.ports.secrets import PasswordVault
 from pgsched.application.ports.timing import Clock
@@ -24,6 +25,8 @@ DEFAULT_TIMEOUT_MS: Final = 30_000
 LONGEST_TIMEOUT_MS: Final = 300_000
 #: bytes of encoded rows, whatever the query allows: a dry run is held in memory
 MOST_BYTES: Final = 8 * 1024 * 1024
+#: seconds for which a connection waits for the next dry run; somebody who writes a query tries it again soon
+KEPT_S: Final = 10.0
 #: seconds beyond its timeout after which a dry run is over whatever happens: connecting, cancelling, closing
 _OVERHEAD_S: Final = 60.0
 
@@ -54,7 +57,10 @@ class DryRun:
         at_source: QuerySource,
         places: DryRunPlaces,
         clock: Clock,
+        kept: KeptConnections,
+        keeper_id: int,
     ) -> None:
+        """``keeper_id`` stands for this process where connections kept are noted: below 0, as no worker's."""
         self._jobs = jobs
         self._sources = sources
         self._vault = vault
@@ -62,6 +68,8 @@ class DryRun:
         self._at_source = at_source
         self._places = places
         self._clock = clock
+        self._kept = kept
+        self._keeper_id = keeper_id
 
     async def __call__(
         self,
@@ -107,7 +115,14 @@ class DryRun:
                 max_bytes=min(spec.max_bytes, MOST_BYTES),
                 on_limit=OnLimit.TRUNCATE,
             )
-            async with self._at_source.execute(address_of(source, password), statement) as stream:
+
+            async def keep(connections: int, for_s: float) -> None:
+                await self._kept.note(self._keeper_id, source.id, connections, for_s=for_s)
+
+            # the only place of a source is not kept from its runs
+            may_keep = keep if source.max_concurrency > 1 else None
+            address = address_of(source, password)
+            async with self._at_source.execute(address, statement, keep=may_keep, keep_s=KEPT_S) as stream:
                 rows = [batch.data async for batch in stream]
             data = b",".join(rows)
             return DryResult(

@@ -195,7 +195,9 @@ class Container(containers.DeclarativeContainer):
         settings.provided.allowed_roles,
     )
     dry_run: providers.Factory[DryRun] = providers.Factory(
-        _use_case("dry_run", "DryRun"), jobs, sources, vault, guard, at_source, dry_runs, clock
+        _use_case("dry_run", "DryRun"),
+        *(jobs, sources, vault, guard, at_source, dry_runs, clock, kept),
+        providers.Singleton(running.keeper_id),
     )
     explain_instants: providers.Factory[ExplainInstants] = providers.Factory(
         _use_case("ledger", "ExplainInstants"), ledger_view

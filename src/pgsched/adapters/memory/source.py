@@ -63,7 +63,12 @@ class ScriptedSource:
 
     @asynccontextmanager
     async def execute(
-        self, address: SourceAddress, statement: Statement, *, keep: Keep | None = None
+        self,
+        address: SourceAddress,
+        statement: Statement,
+        *,
+        keep: Keep | None = None,
+        keep_s: float | None = None,  # noqa: ARG002 (nothing is open)
     ) -> AsyncIterator[ScriptedStream]:
         """Run one statement of the script; a connection that is kept is noted, though there is none."""
         self.executed.append((address, statement))

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Label, Select, func, insert, or_, select, 
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.mapping import JOB, SPEC, job_from, spec_values
-from pgsched.adapters.postgres.statements import first, labelled, next_version, rows
+from pgsched.adapters.postgres.statements import first, labelled, next_version, one_by_key, rows
 from pgsched.adapters.postgres.tables import query_job
 from pgsched.adapters.postgres.workers import HINT
 from pgsched.domain.errors import HasRuns, NameTaken, NotFound, PgschedError, Stale
@@ -95,7 +95,7 @@ class PostgresJobs:
         if is_key(key):
             column = query_job.c.id if isinstance(key, int) else query_job.c.name
             async with self._database.connection() as connection:
-                row = await first(connection, select(*_columns()).where(column == key))
+                row = await one_by_key(connection, _columns, column, key)
             if row is not None:
                 return job_from(row)
         raise NotFound("query", key)

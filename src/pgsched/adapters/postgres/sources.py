@@ -11,7 +11,7 @@ from sqlalchemy import Label, delete, func, insert, select, update
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.mapping import SOURCE, source_from
-from pgsched.adapters.postgres.statements import first, labelled, next_version, rows, run
+from pgsched.adapters.postgres.statements import first, labelled, next_version, one_by_key, rows, run
 from pgsched.adapters.postgres.tables import data_source
 from pgsched.adapters.postgres.workers import HINT
 from pgsched.application.ports.repositories import Resealed
@@ -55,7 +55,7 @@ class PostgresSources:
         if is_key(key):
             column = data_source.c.id if isinstance(key, int) else data_source.c.name
             async with self._database.connection() as connection:
-                row = await first(connection, select(*_columns()).where(column == key))
+                row = await one_by_key(connection, _columns, column, key)
             if row is not None:
                 return source_from(row)
         raise NotFound("data source", key)

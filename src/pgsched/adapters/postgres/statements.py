@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
-from sqlalchemy import ColumnElement, Label, Table, func, text
+from sqlalchemy import ColumnElement, Label, Table, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql import ClauseElement
 
@@ -35,6 +35,24 @@ async def rows(connection: AsyncConnection[Any], statement: ClauseElement) -> li
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(text.encode(), values)
         return await cursor.fetchall()
+
+
+@lru_cache(maxsize=64)
+def by_key(columns: Callable[[], Sequence[ColumnElement[Any]]], key: ColumnElement[Any]) -> bytes:
+    """Return the text that selects columns where one of the table's is ``%(key)s``; compiled once."""
+    return compile(select(*columns()).where(key == bindparam("key")))[0].encode()
+
+
+async def one_by_key(
+    connection: AsyncConnection[Any],
+    columns: Callable[[], Sequence[ColumnElement[Any]]],
+    column: ColumnElement[Any],
+    key: str | int,
+) -> Row | None:
+    """Fetch the row whose column has this value, None when there is none; the statement is compiled once."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(by_key(columns, column), {"key": key})
+        return await cursor.fetchone()
 
 
 async def first(connection: AsyncConnection[Any], statement: ClauseElement) -> Row | None:

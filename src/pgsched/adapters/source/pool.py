@@ -89,17 +89,18 @@ class KeptSessions:
         """Count a session off that was closed elsewhere, or never came about."""
         self._sources[address.source_id].opened -= 1
 
-    async def note(self, address: SourceAddress, keep: Keep) -> bool:
+    async def note(self, address: SourceAddress, keep: Keep, keep_s: float | None = None) -> bool:
         """Make sure that as many as are open now are noted for as long as one is kept."""
+        kept_s = self._kept_s if keep_s is None else keep_s
         if self._is_closed:
             return False
         source = self._sources[address.source_id]
         now = asyncio.get_running_loop().time()
         source.keep = keep
         # clearing a session takes a moment, too
-        if source.noted >= source.opened and source.until >= now + self._kept_s + _NOTE_TIMEOUT_S:
+        if source.noted >= source.opened and source.until >= now + kept_s + _NOTE_TIMEOUT_S:
             return True
-        wanted, for_s = max(source.opened, source.noted), self._kept_s + NOTE_EXTRA_S
+        wanted, for_s = max(source.opened, source.noted), kept_s + NOTE_EXTRA_S
         try:
             async with asyncio.timeout(_NOTE_TIMEOUT_S):
                 await keep(wanted, for_s)
@@ -109,11 +110,16 @@ class KeptSessions:
         return True
 
     def settle(
-        self, address: SourceAddress, session: Session, cleanup: Callable[[], Awaitable[None]]
+        self,
+        address: SourceAddress,
+        session: Session,
+        cleanup: Callable[[], Awaitable[None]],
+        keep_s: float | None = None,
     ) -> None:
         """Clear a session after its run, in the background, and keep it when that went well."""
+        kept_s = self._kept_s if keep_s is None else keep_s
         settling = self._sources[address.source_id].settling
-        task = asyncio.create_task(self._settle(address, session, cleanup))
+        task = asyncio.create_task(self._settle(address, session, cleanup, kept_s))
         settling.add(task)
         task.add_done_callback(settling.discard)
 
@@ -133,7 +139,11 @@ class KeptSessions:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _settle(
-        self, address: SourceAddress, session: Session, cleanup: Callable[[], Awaitable[None]]
+        self,
+        address: SourceAddress,
+        session: Session,
+        cleanup: Callable[[], Awaitable[None]],
+        kept_s: float,
     ) -> None:
         try:
             await cleanup()
@@ -145,7 +155,7 @@ class KeptSessions:
         if self._is_closed or not session.is_clean:
             self._close(address, session)
             return
-        timer = asyncio.get_running_loop().call_later(self._kept_s, self._expire, address, session)
+        timer = asyncio.get_running_loop().call_later(kept_s, self._expire, address, session)
         self._sources[address.source_id].idle.append((address, session, timer))
 
     def _idle_one(self, source: _Source, address: SourceAddress) -> Session | None:

@@ -53,19 +53,24 @@ class PsycopgSources:
 
     @contextlib.asynccontextmanager
     async def execute(
-        self, address: SourceAddress, statement: Statement, *, keep: Keep | None = None
+        self,
+        address: SourceAddress,
+        statement: Statement,
+        *,
+        keep: Keep | None = None,
+        keep_s: float | None = None,
     ) -> AsyncIterator[ResultStream]:
         """Run one statement, fenced; see the port for what is promised and raised."""
         session, stream = await self._start(address, statement)
         try:
             yield stream
             # before the run ends, which frees its place at the source
-            is_noted = keep is not None and await self._kept.note(address, keep)
+            is_noted = keep is not None and await self._kept.note(address, keep, keep_s)
         except BaseException:
             await self._abandon(address, session)
             raise
         if is_noted:
-            self._kept.settle(address, session, stream.settle)
+            self._kept.settle(address, session, stream.settle, keep_s)
         else:
             await self._abandon(address, session)
 

@@ -138,13 +138,18 @@ class QuerySource(Protocol):
     """Runs statements at sources, fenced."""
 
     def execute(
-        self, address: SourceAddress, statement: Statement, *, keep: Keep | None = None
+        self,
+        address: SourceAddress,
+        statement: Statement,
+        *,
+        keep: Keep | None = None,
+        keep_s: float | None = None,
     ) -> AbstractAsyncContextManager[ResultStream]:
         """Run one statement read-only and hand out its rows.
 
         Cancelling the task cancels the statement at the source and closes the connection. After a clean end
-        the connection is kept for the next run at the same address when ``keep`` could tell so; without
-        ``keep`` it is closed.
+        the connection is kept for the next run at the same address, for at most ``keep_s`` seconds or for a
+        minute, when ``keep`` could tell so; without ``keep`` it is closed.
 
         Raises:
             SourceUnreachable: no connection, or it broke.

@@ -83,3 +83,10 @@ def worker_info(concurrency: int) -> WorkerInfo:
     return WorkerInfo(
         host=socket.gethostname(), pid=os.getpid(), version=__version__, concurrency=concurrency
     )
+
+
+def keeper_id() -> int:
+    """Return what stands for this process where its dry runs' connections are noted; no worker is below 0."""
+    import secrets
+
+    return -1 - secrets.randbelow(2**31 - 1)
