@@ -107,3 +107,18 @@ def test_pipelined_requests_are_answered_in_turn(people: People, database: Datab
     ids = [line.split(b": ")[1] for line in answers.split(b"\r\n") if line.startswith(b"x-request-id: ")]
     assert ids == [b"fast1", b"fast2", b"slow3", b"fast4", b"slow5", b"fast6", b"last"]
     assert answers.count(b"HTTP/1.1 200 OK") == 7
+
+
+def test_connections_beyond_the_bound_are_told_when_to_come_again(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
+    with connected(people) as one, connected(people) as two, connected(people) as three:
+        for sock in (one, two, three):
+            sock.sendall(GET + b"\r\n")
+            assert sock.recv(12) == b"HTTP/1.1 200"
+        with connected(people) as fourth:
+            answer = rest(fourth)
+            assert told(answer) == (503, "overloaded")
+            assert b"\r\nretry-after: " in answer
+    assert eventually(lambda: people.client().get("/healthz").status_code == 200)

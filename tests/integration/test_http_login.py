@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import Iterator
 from http.cookies import SimpleCookie
 
+import httpx
 import pytest
 from argon2.low_level import Type, hash_secret_raw
 from people import PASSWORD, People, code, people_over
@@ -346,3 +348,29 @@ def origin_people(pg_server, migrated_template) -> Iterator[People]:
     ):
         people.account("ada")
         yield people
+
+
+def test_many_logins_at_once_wait_or_are_told_to_and_nobody_else_does(people: People) -> None:
+    people.account("ada")
+
+    async def crowd() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=people.url, timeout=60, limits=httpx.Limits()) as client:
+            body = {"email": "ada@example.com", "password": PASSWORD}
+            coming = [asyncio.create_task(client.post("/api/auth/login", json=body)) for _ in range(120)]
+            while not any(each.done() for each in coming):
+                # others are answered meanwhile
+                assert (await client.get("/api/queries")).status_code == 200
+                await asyncio.sleep(0.02)
+            return await asyncio.gather(*coming)
+
+    answers = asyncio.run(crowd())
+    let_in = [each for each in answers if each.status_code == 200]
+    told = [each for each in answers if each.status_code == 429]
+    assert len(let_in) + len(told) == 120
+    assert len(let_in) >= 10
+    assert all(
+        code(each)[1] == "too_many_requests" and int(each.headers["retry-after"]) >= 1 for each in told
+    )
+    assert len({sid_of(each) for each in let_in}) == len(let_in)
+    # being told to wait is no failure: the next one in peace is let in
+    assert people.login("ada").status_code == 200

@@ -23,7 +23,7 @@ from pgsched.entrypoints.http.answering import Keeping
 from pgsched.entrypoints.http.callers import CALLER, FOREIGN, REQUEST_ID, RememberedCallers
 from pgsched.entrypoints.http.carried import POLICY, Carried, lines_of, new_request_id
 from pgsched.entrypoints.http.deadline import Deadline
-from pgsched.entrypoints.http.memory import Memory
+from pgsched.entrypoints.http.memory import Age, Memory
 from pgsched.entrypoints.http.metrics import Meter
 from pgsched.entrypoints.http.origins import OriginPolicy
 from pgsched.entrypoints.http.outgoing import Outgoing
@@ -58,6 +58,8 @@ class Instant(NamedTuple):
     status: int
     #: the body's encoding, with the header lines that go with it
     encoded: Encoded
+    #: what tells how old it is
+    age: Age
     #: of an X-Request-Id header
     request_id: bytes
     #: the rest of what every answer carries
@@ -132,11 +134,11 @@ class Edge:
         status, encoded = found.chosen(headers.get(b"accept-encoding"), headers.get(b"if-none-match"))
         if status == 200 and encoded.body is None:
             return None
-        if key is not None and (age := memory.age_lines(question, key)):
-            encoded = encoded.with_lines(age)
+        assert key is not None
         return Instant(
             status,
             encoded,
+            memory.age(question, key),
             self._request_id(headers),
             self._carried_to(headers.get(b"origin")),
             peer.address,
@@ -364,7 +366,13 @@ async def _send_instant(send: Send, found: Instant, method: str) -> None:
         {
             "type": "http.response.start",
             "status": found.status,
-            "headers": [*headers, (b"x-request-id", found.request_id), POLICY, *found.carried.headers],
+            "headers": [
+                *headers,
+                *found.age.headers,
+                (b"x-request-id", found.request_id),
+                POLICY,
+                *found.carried.headers,
+            ],
         }
     )
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -16,6 +16,7 @@ from pgsched.application.ports.watch import Ended
 from pgsched.domain.audience import Access, Audience, RowFilter, access_to
 from pgsched.domain.freshness import Freshness
 from pgsched.domain.row_filters import fingerprint
+from pgsched.entrypoints.http.carried import lines_of
 from pgsched.entrypoints.http.origins import Headers
 from pgsched.entrypoints.http.representations import LARGEST_KEPT, Represented
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 #: bytes of bodies that a process keeps
 KEPT_BYTES = 64 * 1024 * 1024
 _MOST_RUNS = 16_384
+_MOST_AGES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,12 +56,31 @@ class Key(NamedTuple):
     rows: str
 
 
-def age_lines(freshness: Freshness) -> Headers:
-    """Return the header lines that tell an age: of the answer, never in the body of the run."""
-    return [
-        (b"pgsched-age", b"%d" % freshness.age_s),
-        (b"pgsched-stale", b"%d" % freshness.is_stale),
-    ]
+@dataclass(frozen=True, slots=True)
+class Age:
+    """Header lines that tell an age: of the answer, never in the body of the run."""
+
+    headers: Headers
+    #: the same as lines of HTTP/1.1
+    lines: bytes
+    #: seconds of the monotonic clock until which they are right
+    until: float
+
+    @classmethod
+    def of(cls, freshness: Freshness, at: float) -> Age:
+        """Write them for an age at a moment of the monotonic clock."""
+        headers = [
+            (b"pgsched-age", b"%d" % freshness.age_s),
+            (b"pgsched-stale", b"%d" % freshness.is_stale),
+        ]
+        # to the next whole second of the age, or the moment it is too old
+        left = 1 - freshness.age_s % 1
+        if not freshness.is_stale and (end := freshness.fresh_until) is not None:
+            left = min(left, (end - freshness.now).total_seconds())
+        return cls(headers, lines_of(headers), at + left)
+
+
+_NO_AGE = Age([], b"", float("inf"))
 
 
 class Memory:
@@ -73,6 +94,8 @@ class Memory:
         self._query_of: dict[int, int] = {}
         #: bytes kept
         self.size = 0
+        #: ages told, by the run and the query's fresh_for
+        self._ages: dict[tuple[Ended, str | None], Age] = {}
         #: from this process's monotonic clock to the database's, seconds; None until an answer told its age
         self._to_database: float | None = None
 
@@ -126,18 +149,25 @@ class Memory:
             self._kept.move_to_end(key)
         return found
 
-    def age_lines(self, question: Question, key: Key) -> Headers:
+    def age(self, question: Question, key: Key) -> Age:
         """Return the header lines that tell the age of a query's latest success; none for other answers."""
         if question.query is None or self._to_database is None:
-            return []
+            return _NO_AGE
         known, generation = question.query, self._watching.generation
         query_id = known if isinstance(known, int) else generation.ids.get(known)
         rights = None if query_id is None else generation.rights.get(query_id)
         if rights is None:
-            return []
-        now = _EPOCH + timedelta(seconds=time.monotonic() + self._to_database)
-        since = _EPOCH + timedelta(microseconds=key.ended.at)
-        return age_lines(Freshness(since=since, fresh_for=rights.fresh_for, now=now))
+            return _NO_AGE
+        at, asked = time.monotonic(), (key.ended, rights.fresh_for)
+        told = self._ages.get(asked)
+        if told is None or told.until <= at:
+            if len(self._ages) >= _MOST_AGES:
+                self._ages.clear()
+            now = _EPOCH + timedelta(seconds=at + self._to_database)
+            since = _EPOCH + timedelta(microseconds=key.ended.at)
+            told = Age.of(Freshness(since=since, fresh_for=rights.fresh_for, now=now), at)
+            self._ages[asked] = told
+        return told
 
     def keep(self, question: Question, shown: Shown, answer: Represented) -> None:
         """Keep the answer to a question, and have what it depends on watched."""

@@ -166,6 +166,7 @@ class _Connection(HttpToolsProtocol):
                     STATUS_LINE[found.status],
                     self._date.lines(self.server_state.default_headers),
                     lines,
+                    found.age.lines,
                     b"x-request-id: ",
                     found.request_id,
                     b"\r\n",

@@ -44,18 +44,6 @@ class Encoded:
     #: ``unchanged`` as lines of HTTP/1.1
     unchanged_lines: bytes
 
-    def with_lines(self, lines: Headers) -> Encoded:
-        """Return the same with more header lines, on both kinds of answers."""
-        written = lines_of(lines)
-        return Encoded(
-            tag=self.tag,
-            headers=self.headers + lines,
-            unchanged=self.unchanged + lines,
-            body=self.body,
-            lines=self.lines + written,
-            unchanged_lines=self.unchanged_lines + written,
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Represented:
