@@ -176,6 +176,7 @@ class Chaos:
         """Undo every fault and wait until the whole fleet is there."""
         for proxy in (*self.sources.values(), *(member.link for member in self.fleet.workers)):
             await proxy.spoil(Link.GOOD)
+        self.fleet.hosts.mend()
         for member in self.fleet.alive():
             member.send(signal.SIGCONT)
         for name in failpoints.NAMES:

@@ -124,6 +124,34 @@ async def cut_off(chaos: Chaos) -> str | None:
     return "worker cut off from the metadata database"
 
 
+def black_hole(to: str) -> Kind:
+    """Packets between a worker on a host of its own and one of its servers vanish, both ways."""
+
+    async def kind(chaos: Chaos) -> str | None:
+        there = [m for m in chaos.fleet.alive() if m.host is not None and m.host.is_whole]
+        if not there:
+            return None
+        member = chaos.rng.choice(there)
+        assert member.host is not None
+        if to == "metadata":
+            wire, seconds = member.host.to_metadata, chaos.fleet.lease_s + 4
+            hurt = chaos.fleet.hurt(member.name, "cut")
+        else:
+            wire, seconds = member.host.to_sources, chaos.rng.uniform(2, 12)
+            hurt = chaos.fleet.hurt(member.name, "source")
+        wire.cut()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            wire.mend()
+        # retransmissions come at growing distances
+        hurt.until = time.time() + 15
+        return f"black hole between a worker and its {to}"
+
+    kind.__name__ = f"black_hole_{to}"
+    return kind
+
+
 async def reset_link(chaos: Chaos) -> str | None:
     """Every connection of a worker to the metadata database is reset."""
     member = _someone(chaos)
@@ -357,6 +385,8 @@ WORKER_KINDS: tuple[Kind, ...] = (
     freeze_at("claimed"),
     roll,
     cut_off,
+    black_hole("metadata"),
+    black_hole("sources"),
     reset_link,
     set_wall_clock,
 )

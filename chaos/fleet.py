@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from chaos.namespaces import Host, Hosts
 from chaos.place import Place
 from chaos.proxy import Proxy
 
@@ -46,8 +47,8 @@ class Member:
     process: subprocess.Popen[bytes]
     link: Proxy
     port: int = 0
-    #: name of its network namespace, None when it lives in ours
-    namespace: str | None = None
+    #: its network namespace, None when it lives in ours
+    host: Host | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -70,6 +71,7 @@ class Fleet:
     mutant: str = ""
     #: how many invented migrations newer processes know
     newer: int = 0
+    hosts: Hosts = field(default_factory=Hosts)
     workers: list[Member] = field(default_factory=list)
     apis: list[Member] = field(default_factory=list)
     hurts: list[Hurt] = field(default_factory=list)
@@ -78,7 +80,10 @@ class Fleet:
     async def worker(self) -> Member:
         """Start one more worker."""
         self._count += 1
-        member = await self._start(f"worker{self._count}", "worker", "--concurrency", str(self.concurrency))
+        taken = [member.host for member in self.alive()]
+        host = next((host for host in self.hosts.all if host.is_whole and host not in taken), None)
+        arguments = ("worker", "--concurrency", str(self.concurrency))
+        member = await self._start(f"worker{self._count}", *arguments, host=host)
         self.workers.append(member)
         return member
 
@@ -144,9 +149,11 @@ class Fleet:
     def _output(self, name: str) -> Path:
         return self.place.folder / f"{name}.out"
 
-    async def _start(self, name: str, *arguments: str) -> Member:
+    async def _start(self, name: str, *arguments: str, host: Host | None = None) -> Member:
         direct = self.place.direct
         link = Proxy((direct.host, direct.port))
+        if host is not None:
+            link.host = host.to_metadata.address
         await link.open()
         environment = {
             **self.place.environment,
@@ -156,9 +163,11 @@ class Fleet:
             "CHAOS_MUTANT": self.mutant,
             "CHAOS_NEWER": str(self.newer),
         }
+        # becomes the command itself, under the same process id
+        entering = [] if host is None else ["ip", "netns", "exec", host.name]
         with self._output(name).open("wb") as out:
             process = subprocess.Popen(  # noqa: ASYNC220 (a fork is all there is to wait for)
-                [sys.executable, "-m", "chaos.member", *arguments],
+                [*entering, sys.executable, "-m", "chaos.member", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -166,7 +175,7 @@ class Fleet:
                 cwd=self.place.folder,
                 start_new_session=True,
             )
-        return Member(name=name, process=process, link=link)
+        return Member(name=name, process=process, link=link, host=host)
 
 
 def _free_port() -> int:

@@ -89,7 +89,7 @@ class Place:
 
     def dsn_through(self, host: str, port: int) -> str:
         """The application's conninfo through a proxy."""
-        return make_conninfo(**{**self.direct.keywords(), "host": host, "port": port})
+        return make_conninfo(**{**self.direct.keywords(), "host": host, "hostaddr": host, "port": port})
 
 
 @asynccontextmanager

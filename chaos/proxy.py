@@ -74,6 +74,7 @@ class Proxy:
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        _watch(writer.get_extra_info("socket"))
         far: asyncio.StreamWriter | None = None
         try:
             if self.link is Link.RESET:
@@ -112,3 +113,11 @@ class Proxy:
             await writer.drain()
             if self.link is Link.TRICKLE:
                 await asyncio.sleep(0.05)
+
+
+def _watch(sock: socket.socket) -> None:
+    """Notice that a peer is gone without a word as soon as the server would, were it here in our place."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("IDLE", 5), ("INTVL", 2), ("CNT", 3)):
+        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_KEEP{option}"), value)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 11_000)

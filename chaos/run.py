@@ -19,6 +19,7 @@ from chaos.checker import Checker
 from chaos.faults import ALL, freeze_at
 from chaos.fleet import Fleet
 from chaos.load import BACKLOG, LOAD, SALT, Query, furnish
+from chaos.namespaces import hosts
 from chaos.place import place
 from chaos.proxy import Proxy
 from chaos.record import read
@@ -40,9 +41,9 @@ async def stage(
     setup: str = "",
 ) -> AsyncIterator[Chaos]:
     """Servers, proxies, queries and the witness; the fleet comes with ``chaos.keep``."""
-    async with place(own_disk=not mutant) as where:
+    async with place(own_disk=not mutant) as where, hosts(wanted=bool(apis)) as own_hosts:
         address = (where.meta.superuser.host, where.source.superuser.port)
-        sources = {name: Proxy(address) for name in ("shop", "narrow")}
+        sources = {name: Proxy(address, host=own_hosts.sources_at) for name in ("shop", "narrow")}
         for proxy in sources.values():
             await proxy.open()
         for folder in ("armed/hits", "armed/stale", "clock"):
@@ -53,7 +54,7 @@ async def stage(
         if setup:
             with psycopg.connect(where.meta_admin, autocommit=True) as connection:
                 connection.execute(setup)  # type: ignore[arg-type]
-        fleet = Fleet(place=where, lease_s=lease_s, mutant=mutant)
+        fleet = Fleet(place=where, lease_s=lease_s, mutant=mutant, hosts=own_hosts)
         try:
             yield Chaos(
                 place=where, fleet=fleet, rng=rng, sources=sources, queries=known, workers=workers, apis=apis
@@ -114,6 +115,8 @@ async def run(
         chaos.at_once = at_once
         if chaos.place.disk is None:
             chaos.notes.append("no tmpfs could be mounted: the disk was never full")
+        if not chaos.fleet.hosts.all:
+            chaos.notes.append("no network namespaces could be made: black holes were the proxies' alone")
         await asyncio.sleep(4)
         await chaos.faults(seconds, list(ALL), freeze_at("succeed_borrowed"))
         return report(chaos, await judge(chaos))

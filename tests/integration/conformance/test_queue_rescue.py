@@ -132,10 +132,13 @@ async def test_worker_is_told_what_it_holds_by_the_record(world: World) -> None:
         await world.running(worker_id=WORKER + 1),
     )
     await world.queue.succeed(over.hold, success())
-    await world.advance(LEASE_S + 1)
     assert list(await world.queue.held_by(WORKER)) == [held.hold]
     assert list(await world.queue.held_by(WORKER + 1)) == [others.hold]
     assert list(await world.queue.held_by(WORKER + 2)) == []
+    await world.advance(LEASE_S)
+    assert list(await world.queue.held_by(WORKER)) == []
+    # whoever finds it counts it as lost
+    assert await world.queue.hand_back([held.hold]) == 0
 
 
 # lost workers

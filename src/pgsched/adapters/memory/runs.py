@@ -110,7 +110,7 @@ class MemoryRunQueue:
         return [
             Hold(run_id=record.run.id, token=record.token)
             for record in self._store.runs.values()
-            if record.worker_id == worker_id and record.lease_until is not None
+            if record.worker_id == worker_id and self._is_leased(record)
         ]
 
     async def stage(self, hold: Hold, seq: int, rows: bytes) -> None:
@@ -158,8 +158,8 @@ class MemoryRunQueue:
         """Queue held runs again at once, the try not counted."""
         returned = 0
         for hold in holds:
-            record = self._store.runs.get(hold.run_id)
-            if record is not None and record.token == hold.token and record.lease_until is not None:
+            record = self._held_by(hold)
+            if record is not None:
                 if record.cancel_requested:
                     self._cancel(record)
                 else:
@@ -264,9 +264,12 @@ class MemoryRunQueue:
 
     def _held_by(self, hold: Hold) -> RunRecord | None:
         record = self._store.runs.get(hold.run_id)
-        if record is None or record.token != hold.token or record.lease_until is None:
+        if record is None or record.token != hold.token or not self._is_leased(record):
             return None
-        return record if record.lease_until > self._store.clock.read() else None
+        return record
+
+    def _is_leased(self, record: RunRecord) -> bool:
+        return record.lease_until is not None and record.lease_until > self._store.clock.read()
 
     def _held(self, hold: Hold) -> RunRecord:
         record = self._held_by(hold)

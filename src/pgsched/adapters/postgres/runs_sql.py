@@ -203,7 +203,9 @@ CANCEL_REQUESTS: Final = """
 select id from query_run
 where status = 'running' and worker_id = %(worker_id)s and cancel_requested_at is not null"""
 
-HELD_BY: Final = "select id, token from query_run where status = 'running' and worker_id = %(worker_id)s"
+HELD_BY: Final = """
+select id, token from query_run
+where status = 'running' and worker_id = %(worker_id)s and lease_until > clock_timestamp()"""
 
 STAGE: Final = f"""
 insert into query_run_chunk (run_id, token, seq, data)
@@ -275,7 +277,7 @@ with r as (
         error_public = %(why)s, {ENDED}
     from unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) as held (id, token)
     where r.id = held.id and r.token = held.token and r.status = 'running'
-        and r.cancel_requested_at is not null
+        and r.lease_until > clock_timestamp() and r.cancel_requested_at is not null
     returning r.id),
 swept as (delete from query_run_chunk c using r where c.run_id = r.id)
 select id from r"""
@@ -285,7 +287,7 @@ with r as (
     update query_run r set {WAITS}, attempt = r.attempt - 1, ready_at = least(r.ready_at, clock_timestamp())
     from unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) as held (id, token)
     where r.id = held.id and r.token = held.token and r.status = 'running'
-        and r.cancel_requested_at is null
+        and r.lease_until > clock_timestamp() and r.cancel_requested_at is null
     returning r.id),
 swept as (delete from query_run_chunk c using r where c.run_id = r.id)
 select id from r"""

@@ -116,7 +116,7 @@ class RunQueue(Protocol):
         ...
 
     async def held_by(self, worker_id: int) -> Sequence[Hold]:
-        """Return what a worker holds by the record, leases that have ended included."""
+        """Return what a worker holds by the record, by leases that have not ended."""
         ...
 
     async def stage(self, hold: Hold, seq: int, rows: bytes) -> None:
