@@ -20,12 +20,14 @@ SELECT hour, category, revenue, round(revenue / sum(revenue) OVER (PARTITION BY 
        lag(revenue) OVER (PARTITION BY category ORDER BY hour) AS before
 FROM hourly ORDER BY hour DESC, revenue DESC LIMIT 200
 """
+#: statements a second, of whatever kind
+GOAL = 1000
 REFUSED = USUAL.replace("round(", "nextval('s') + round(")
 
 
 def report(count: int = 3000) -> None:
     """Print statements a second through ``pgsched sql check --jsonl``, its start and the pipes included."""
-    print("sql check --jsonl                          statements/s")
+    print(f"sql check --jsonl                          statements/s (goal ≥ {GOAL:,})")
     for name, sql in (("small", SMALL), ("usual", USUAL), ("usual, refused", REFUSED)):
         lines = (json.dumps({"sql": sql}) + "\n") * count
         start = time.monotonic()

@@ -128,6 +128,13 @@ REFUSED: dict[str, list[str]] = {
         'select »"pg_catalog"."nextval"(\'s\')',
         "select »NeXtVaL('s')",
         "select »U&\"\\006eextval\"('s')",
+        # Apache AGE, pg_duckdb, pgai, pgml: written in C, and so beyond READ ONLY
+        "select * from »cypher('g', $$create (a)$$) as (a agtype)",
+        "select »ag_catalog.create_graph('g')",
+        "select »ag_catalog.load_labels_from_file('g', 'a', '/etc/passwd')",
+        "select r['a'] from »read_parquet('s3://bucket/x') r",
+        "select »ai.openai_embed('m', 'text')",
+        "select »pgml.transform('x')",
         "select »nextval /* c */ ('s')",
         "select 'é😀', »nextval('s')",
         "select »setval('s', 1)",

@@ -149,13 +149,15 @@ _EXTENSIONS: dict[Effect, str] = {
         pg_set_next_oid pg_set_next_xid
         create_distributed_table create_reference_table undistribute_table alter_distributed_table
         rebalance_table_shards start_metadata_sync_to_node
+        create_graph drop_graph alter_graph create_vlabel create_elabel drop_label create_complete_graph
         """,
     Effect.SIGNALS: "pg_logfile_rotate pg_signal_process",
     Effect.LOCKS: "bt_index_parent_check",
     Effect.FILES: """
         pg_logdir_ls sys_eval sys_exec sys_bineval sys_fileread rds_file_util
         get_raw_page pg_get_logical_snapshot_info pg_get_logical_snapshot_meta
-        pg_get_wal_fpi_info
+        pg_get_wal_fpi_info load_labels_from_file load_edges_from_file
+        read_parquet read_csv read_json iceberg_scan iceberg_metadata iceberg_snapshots delta_scan
         """,
     Effect.CONNECTS: """
         http http_get http_post http_put http_patch http_delete http_head http_collect_response
@@ -163,7 +165,7 @@ _EXTENSIONS: dict[Effect, str] = {
         """,
     Effect.SETTINGS: "set_limit isn_weak http_set_curlopt http_reset_curlopt",
     Effect.RUNS_SQL: """
-        xpath_table master_run_on_worker plpgsql_call_handler schedule_in_database
+        xpath_table master_run_on_worker plpgsql_call_handler schedule_in_database cypher
         """,
 }
 EXTENSION_PREFIXES: tuple[tuple[str, Effect], ...] = (
@@ -222,6 +224,9 @@ EXTENSION_SCHEMAS = {
     "azure_cognitive": Effect.CONNECTS,
     "azure_ml": Effect.CONNECTS,
     "google_ml": Effect.CONNECTS,
+    "ai": Effect.CONNECTS,
+    "pgml": Effect.CONNECTS,
+    "vectorize": Effect.CONNECTS,
     "amqp": Effect.CONNECTS,
     "duckdb": Effect.RUNS_SQL,
     "sqlj": Effect.FILES,

@@ -25,6 +25,9 @@ from pgsched.domain.sql_functions import (
 )
 
 _BUILTIN_SCHEMAS = ("pg_catalog", "information_schema")
+#: nearly all names begin with none of the prefixes, which one question tells
+_BUILTIN_BEGINNINGS = tuple(prefix for prefix, _ in BUILTIN_PREFIXES)
+_EXTENSION_BEGINNINGS = tuple(prefix for prefix, _ in EXTENSION_PREFIXES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +57,7 @@ def judge_function(
         effect = EXTENSION_SCHEMAS.get(schema)
     if effect is None and schema in (None, "pg_catalog"):
         effect = REFUSED_BUILTINS.get(last)
-        if effect is None and last not in REVIEWED_ALLOWED:
+        if effect is None and last.startswith(_BUILTIN_BEGINNINGS) and last not in REVIEWED_ALLOWED:
             effect = _by_prefix(last, BUILTIN_PREFIXES)
         if last == "ts_rewrite" and arguments == 2:
             effect = Effect.RUNS_SQL
@@ -99,9 +102,10 @@ def _folded(name: str) -> str:
 
 
 def _by_shape(name: str) -> Effect | None:
-    effect = _by_prefix(name, EXTENSION_PREFIXES)
-    if effect is not None:
-        return effect
+    if name.startswith(_EXTENSION_BEGINNINGS):
+        return _by_prefix(name, EXTENSION_PREFIXES)
+    if not name.startswith("pg_"):
+        return None
     return next(
         (e for begin, end, e in EXTENSION_ENDS if name.startswith(begin) and name.endswith(end)), None
     )

@@ -55,7 +55,7 @@ def _check(sql: str, encoded: bytes, judge: Judge) -> Verdict:
         offset = next(token.start for token in tokens(sql, encoded) if token.start >= begin)
         detail = "another statement begins; write exactly one statement"
         return _verdict(sql, Rule.NOT_ONE_STATEMENT, detail, position(encoded, offset))
-    if tree.stmts[0].stmt_location > 0:
+    if b";" in encoded[: max(0, tree.stmts[0].stmt_location)]:
         # after comments, which are fine, or after semicolons, which DECLARE would not take
         token = tokens(sql, encoded)[0]
         if token.name == "ASCII_59":

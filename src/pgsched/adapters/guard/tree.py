@@ -38,6 +38,8 @@ class Finding:
 
 
 _Rule = Callable[[Any], Finding | None]
+#: a rule, and the names of the fields that hold one message, or a list of them
+_Kind = tuple[_Rule | None, list[str], list[str]]
 
 # Expressions, clauses and lists that hold no decision of their own; their children are walked.
 _HARMLESS = """
@@ -55,6 +57,10 @@ HARMLESS = frozenset(_HARMLESS.split())
 WRITING = {"InsertStmt": "INSERT", "UpdateStmt": "UPDATE", "DeleteStmt": "DELETE_P", "MergeStmt": "MERGE"}
 
 
+def _CHOICE(_node: Any) -> None:  # noqa: N802 (a mark, never called)
+    """Stand in place of a rule for what only wraps another message."""
+
+
 class Judge:
     """The rules; one serves any number of statements and threads."""
 
@@ -63,8 +69,7 @@ class Judge:
         self._catalog = catalog
         self._places = places
         self._allow_user_functions = allow_user_functions
-        self._by_class: dict[type, _Rule | None] = {}
-        self._parts: dict[type, tuple[str | None, list[str], list[str]]] = {}
+        self._kinds: dict[type, _Kind] = {}
         self._rules: dict[str, _Rule] = {
             "FuncCall": self._function,
             "ColumnRef": lambda node: self._attributes(node.fields[-1:]) if len(node.fields) > 1 else None,
@@ -81,34 +86,42 @@ class Judge:
 
     def findings(self, statement: Any) -> Iterator[Finding]:
         """Walk ``statement`` (a Node holding a SELECT), however deep, and yield what is refused."""
-        rules, parts = self._by_class, self._parts
-        stack = [statement]
-        while stack:
-            message = stack.pop()
+        kinds = self._kinds
+        waiting = [statement]
+        while waiting:
+            message = waiting.pop()
             kind = type(message)
-            if kind not in parts:
-                parts[kind] = _message_fields(kind)
-            choice, single, repeated = parts[kind]
-            children: list[Any] = []
-            if choice is not None:
-                chosen = message.WhichOneof(choice)
-                if chosen is not None:
-                    children = [getattr(message, chosen)]
-            else:
-                children = [getattr(message, name) for name in single if message.HasField(name)]
-                for name in repeated:
-                    children += getattr(message, name)
-            for child in children:
-                kind = type(child)
-                if kind not in rules:
-                    rules[kind] = self._rule(kind.DESCRIPTOR.name)
-                rule = rules[kind]
-                if rule is not None and (found := rule(child)):
-                    yield found
-            stack += children
+            if kind not in kinds:
+                kinds[kind] = self._kind(kind)
+            rule, single, repeated = kinds[kind]
+            if rule is _CHOICE:
+                # a Node is a choice of hundreds of kinds: it is asked which, not for each
+                if (chosen := message.WhichOneof("node")) is None:
+                    continue
+                message = getattr(message, chosen)
+                kind = type(message)
+                if kind not in kinds:
+                    kinds[kind] = self._kind(kind)
+                rule, single, repeated = kinds[kind]
+            if rule is not None and (found := rule(message)):
+                yield found
+            waiting += [getattr(message, name) for name in single if message.HasField(name)]
+            for name in repeated:
+                waiting += getattr(message, name)
+
+    def _kind(self, kind: Any) -> _Kind:
+        """Return the rule for messages of a kind, and the fields where messages stand in one."""
+        descriptor = kind.DESCRIPTOR
+        if descriptor.name == "Node":
+            return _CHOICE, [], []
+        fields = [field for field in descriptor.fields if field.message_type is not None]
+        # protobuf before 6.31 says it by a number
+        repeated = [f.name for f in fields if (f.is_repeated if hasattr(f, "is_repeated") else f.label == 3)]
+        single = [field.name for field in fields if field.name not in repeated]
+        return self._rule(descriptor.name), single, repeated
 
     def _rule(self, kind: str) -> _Rule | None:
-        if kind in HARMLESS or kind == "Node":
+        if kind in HARMLESS:
             return None
         if kind in WRITING:
             return self._writing
@@ -202,20 +215,6 @@ class Judge:
             rule=Rule.LOCKING_CLAUSE,
             detail="FOR UPDATE and FOR SHARE lock rows that others wait for; leave the clause out",
         )
-
-
-def _message_fields(kind: Any) -> tuple[str | None, list[str], list[str]]:
-    """Return where messages stand in a message of this kind: its choice, single fields, lists of them.
-
-    A Node is a choice of hundreds of kinds: it is asked which, not for each.
-    """
-    descriptor = kind.DESCRIPTOR
-    if descriptor.name == "Node":
-        return "node", [], []
-    fields = [field for field in descriptor.fields if field.message_type is not None]
-    # protobuf before 6.31 says it by a number
-    repeated = [f.name for f in fields if (f.is_repeated if hasattr(f, "is_repeated") else f.label == 3)]
-    return None, [field.name for field in fields if field.name not in repeated], repeated
 
 
 def _parts(names: Any) -> list[str]:
