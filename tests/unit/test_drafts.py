@@ -101,9 +101,16 @@ def test_rule_over_two_fields_is_told_too() -> None:
 
 
 def test_another_schedule_is_anchored_at_the_whole_second_of_now_and_due_then() -> None:
+    before, now = job(), NOW + timedelta(seconds=5)
+    after = revised(before, drafted_job({"schedule_expr": "PT2H"}, before.spec).value, now)
+    assert after.anchor_at == after.next_run_at == now.replace(microsecond=0)
+
+
+def test_another_schedule_within_the_second_of_a_planned_instant_does_not_name_it_again() -> None:
     before = job()
     after = revised(before, drafted_job({"schedule_expr": "PT2H"}, before.spec).value, NOW)
-    assert after.anchor_at == after.next_run_at == NOW.replace(microsecond=0)
+    assert after.anchor_at == NOW.replace(microsecond=0)
+    assert after.next_run_at == after.anchor_at + timedelta(hours=2)
 
 
 @pytest.mark.parametrize("field", ["title", "max_rows", "sql_text"])
