@@ -10,9 +10,8 @@ from pgsched.application.ports.audit import Audit, Transactions
 from pgsched.application.ports.queue import RunQueue
 from pgsched.application.ports.repositories import Jobs
 from pgsched.application.ports.timing import Clock
-from pgsched.application.versions import TRIES, KnownVersion
+from pgsched.application.versions import KnownVersion, compare_and_set
 from pgsched.domain.audit import Actor, added, changed, done
-from pgsched.domain.errors import Stale
 from pgsched.domain.jobs import Job, JobSpec
 from pgsched.domain.planning import plan_due
 from pgsched.domain.runs import Run
@@ -82,32 +81,29 @@ class ChangeJob:
             InvalidInput: with every fault; the subclass where all are of one kind (see ``JobJudge``).
             NameTaken: another query has the name.
         """
-        for _ in range(TRIES):
-            before = await self._jobs.get(key)
-            if only_if is not None and not only_if(before.updated_at):
-                raise Stale("query")
-            key, now = before.id, await self._clock.now()
-            judged = await self._judge(given, now, before)
-            resume = given.get("enabled") is True
-            if not _is_other(before, judged.spec, judged.start_at, resume=resume):
-                return before
-            if before.next_run_at is not None and before.next_run_at <= now:
-                # Each instant that was due while the former plan held has its outcome by that plan.
-                while (await self._queue.plan_due(plan_due, limit=_PLAN_BATCH)).jobs == _PLAN_BATCH:
-                    pass
-            try:
-                async with self._transactions.begin(rights=True):
-                    after = await self._jobs.change(
-                        before, judged.spec, start_at=judged.start_at, resume=resume
-                    )
-                    entry = changed(
-                        "query.update", after.id, after.spec.name, trail_of(before), trail_of(after)
-                    )
-                    await self._audit.record(by, entry)
-            except Stale:
-                continue
-            return after
-        raise Stale("query")
+        found = await self._jobs.get(key)
+        return await compare_and_set(
+            "query",
+            lambda: self._jobs.get(found.id),
+            lambda before: self._changed(before, given, by),
+            only_if,
+        )
+
+    async def _changed(self, before: Job, given: Mapping[str, object], by: Actor) -> Job:
+        now = await self._clock.now()
+        judged = await self._judge(given, now, before)
+        resume = given.get("enabled") is True
+        if not _is_other(before, judged.spec, judged.start_at, resume=resume):
+            return before
+        if before.next_run_at is not None and before.next_run_at <= now:
+            # Each instant that was due while the former plan held has its outcome by that plan.
+            while (await self._queue.plan_due(plan_due, limit=_PLAN_BATCH)).jobs == _PLAN_BATCH:
+                pass
+        async with self._transactions.begin(rights=True):
+            after = await self._jobs.change(before, judged.spec, start_at=judged.start_at, resume=resume)
+            entry = changed("query.update", after.id, after.spec.name, trail_of(before), trail_of(after))
+            await self._audit.record(by, entry)
+        return after
 
 
 class RequestRun:

@@ -16,7 +16,7 @@ from pgsched.application.source_passwords import (
     password_given_faults,
     sealed_password,
 )
-from pgsched.application.versions import TRIES, KnownVersion
+from pgsched.application.versions import KnownVersion, compare_and_set
 from pgsched.domain.audit import Actor, added, changed
 from pgsched.domain.errors import (
     CannotOpen,
@@ -25,7 +25,6 @@ from pgsched.domain.errors import (
     KeyFault,
     NoPrivateKey,
     PasswordRequired,
-    Stale,
 )
 from pgsched.domain.source_changes import drafted_source, password_faults
 from pgsched.domain.sources import DataSource, NewSource
@@ -112,29 +111,29 @@ class ChangeSource:
             KeyFault: there is no usable public key.
             NameTaken: another source has the name.
         """
-        for _ in range(TRIES):
-            before = await self._sources.get(key)
-            if only_if is not None and not only_if(before.updated_at):
-                raise Stale("data source")
-            key = before.id
-            after = await _judged(given, self._vault, before)
-            if not is_given(given) and all(
-                getattr(before, each.name) == getattr(after, each.name) for each in fields(NewSource)
-            ):
-                return before
-            try:
-                async with self._transactions.begin():
-                    source = await self._sources.change(before, after)
-                    old, new = trail_of(before), trail_of(source)
-                    if is_given(given):
-                        # the trail says that it was set, also to what it was
-                        old["password"], new["password"] = before.password and "old", after.password and "new"
-                    entry = changed("source.update", source.id, source.name, old, new)
-                    await self._audit.record(by, entry)
-            except Stale:
-                continue
-            return source
-        raise Stale("data source")
+        found = await self._sources.get(key)
+        return await compare_and_set(
+            "data source",
+            lambda: self._sources.get(found.id),
+            lambda before: self._changed(before, given, by),
+            only_if,
+        )
+
+    async def _changed(self, before: DataSource, given: Mapping[str, object], by: Actor) -> DataSource:
+        after = await _judged(given, self._vault, before)
+        if not is_given(given) and all(
+            getattr(before, each.name) == getattr(after, each.name) for each in fields(NewSource)
+        ):
+            return before
+        async with self._transactions.begin():
+            source = await self._sources.change(before, after)
+            old, new = trail_of(before), trail_of(source)
+            if is_given(given):
+                # the trail says that it was set, also to what it was
+                old["password"], new["password"] = before.password and "old", after.password and "new"
+            entry = changed("source.update", source.id, source.name, old, new)
+            await self._audit.record(by, entry)
+        return source
 
 
 async def _judged(

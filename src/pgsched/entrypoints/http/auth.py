@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.response.base import ASGIResponse
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-class Login(msgspec.Struct, kw_only=True):
+class Login(bodies.Secretive, kw_only=True):
     """What one logs in with."""
 
     email: str

@@ -72,6 +72,14 @@ async def read(
     return decode(body, shape, judged)
 
 
+class Secretive(msgspec.Struct, kw_only=True):
+    """A body that holds a password: its repr shows the names of its fields alone."""
+
+    def __repr__(self) -> str:
+        """Name the class and its fields."""
+        return f"{type(self).__name__}({', '.join(self.__struct_fields__)})"
+
+
 class Nothing(msgspec.Struct, kw_only=True):
     """The body of a POST that takes none: it may be missing, or an empty object."""
 

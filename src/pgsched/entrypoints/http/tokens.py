@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -40,7 +40,7 @@ class TokenMade(ApiToken):
     """A token and its text, which is shown this once."""
 
     #: what goes behind ``Authorization: Bearer``
-    token: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,7 +53,7 @@ _Password = Annotated[
 _Roles = Annotated[list[str], Meta(extra_json_schema={"minItems": 1})]
 
 
-class AddUser(msgspec.Struct, kw_only=True):
+class AddUser(bodies.Secretive, kw_only=True):
     """An account to be made."""
 
     email: _Email
@@ -71,7 +71,7 @@ class ChangeUser(msgspec.Struct, kw_only=True):
     is_active: bool | UnsetType | None = UNSET
 
 
-class NewPassword(msgspec.Struct, kw_only=True):
+class NewPassword(bodies.Secretive, kw_only=True):
     """A password to be set; the current one is asked of whoever sets their own."""
 
     new_password: _Password

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from pgsched.domain.jobs import BOUNDS, JobSpec
 from pgsched.domain.names import MAX_DESCRIPTION, MAX_TITLE, NAME
 from pgsched.domain.sources import NewSource
+from pgsched.entrypoints.http.bodies import Secretive
 
 _NAME = Annotated[str, Meta(pattern=f"^{NAME.pattern}$")]
 _ID = Annotated[int, Meta(ge=1)]
@@ -88,11 +89,13 @@ _APART = frozenset({"data_source_id", "schedule_expr"})
 NewDataSource = msgspec.defstruct(
     "NewDataSource",
     [*_fields_of(NewSource, change=False, but=frozenset({"password"})), *_PASSWORD],
+    bases=(Secretive,),
     kw_only=True,
 )
 DataSourceChange = msgspec.defstruct(
     "DataSourceChange",
     [*_fields_of(NewSource, change=True, but=frozenset({"password"})), *_PASSWORD],
+    bases=(Secretive,),
     kw_only=True,
 )
 NewQuery = msgspec.defstruct(
