@@ -33,6 +33,7 @@ from pgsched.domain.errors import (
     QueryFailed,
     QueryTimeout,
     SourceFault,
+    SourceRefused,
     SourceUnreachable,
 )
 from pgsched.domain.results import OnLimit
@@ -319,3 +320,26 @@ async def test_text_in_another_encoding_says_how_to_read_it(pg_server):
     finally:
         await sources.close()
         pg_server.drop(name)
+
+
+WORDS = {
+    "28P01": ("Passwort-Authentifizierung für Benutzer »u« fehlgeschlagen", SourceRefused),
+    "28000": ("kein pg_hba.conf-Eintrag für Host »::1«", SourceRefused),
+    "3D000": ("la base de données « d » n'existe pas", SourceRefused),
+    "42501": ('データベース"d"へのアクセスが拒否されました', SourceRefused),
+    "53300": ("извините, уже слишком много клиентов", SourceUnreachable),
+    "57P01": ("terminando la conexión debido a una orden del administrador", SourceUnreachable),
+    "57P03": ("das Datenbanksystem startet", SourceUnreachable),
+}
+
+
+@pytest.mark.parametrize("sqlstate", WORDS)
+async def test_a_refused_login_is_told_by_its_sqlstate_in_any_language(sources, sqlstate):
+    words, expected = WORDS[sqlstate]
+    refusal = error(words.encode(), code=sqlstate.encode(), severity="ВАЖНО".encode())
+    async with LyingServer(login=says(refusal)) as server:
+        with pytest.raises(expected) as caught:
+            await ask(sources, server)
+    assert caught.value.sqlstate == sqlstate
+    assert words in caught.value.detail
+    assert sqlstate not in caught.value.detail

@@ -24,6 +24,7 @@ from psycopg.pq import abc as pq
 
 from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault
 from pgsched.adapters.source.login import LoginWatch
+from pgsched.adapters.source.verbosity import set_verbose
 from pgsched.application.ports.execution import SourceAddress
 from pgsched.domain.errors import InvalidInput, SourceUnreachable
 from pgsched.domain.sources import host_fault
@@ -170,7 +171,9 @@ async def _connect(address: SourceAddress, hostaddr: str, root: RootCertificates
     with _no_libpq_variables():
         pgconn = PGconn.connect_start(conninfo.encode())
     try:
+        set_verbose(pgconn, verbose=True)
         await _poll(pgconn, address)
+        set_verbose(pgconn, verbose=False)
     except BaseException:
         pgconn.finish()
         raise

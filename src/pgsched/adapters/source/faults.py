@@ -11,6 +11,7 @@ import re
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
+from pgsched.adapters.source.verbosity import without_state
 from pgsched.domain.errors import (
     LimitExceeded,
     ProtocolBroken,
@@ -57,7 +58,7 @@ _UNTRUSTED = (
     (re.compile(r"root certificate|certificate file|no start line|PEM"), "check sslrootcert"),
 )  # fmt: skip
 
-#: what servers say while a client logs in, and the SQLSTATE that libpq does not pass on
+#: what servers say while a client logs in, and the SQLSTATE for it
 _LOGIN_FAULTS = (
     (re.compile(r"password authentication failed|no password supplied|password is empty"), "28P01"),
     (re.compile(r"authentication failed|pg_hba.conf (entry|rejects)|not permitted to log in"), "28000"),
@@ -70,25 +71,26 @@ _LOGIN_FAULTS = (
     (re.compile(r"terminating connection due to administrator command"), "57P01"),
 )  # fmt: skip
 #: of those, what may pass by itself: the server is there and has no place or is not up yet
-_PASSING = frozenset({"53300", "57P01", "57P03"})
+_PASSING = frozenset({"53300", "57P01", "57P02", "57P03"})
 
 
 def connection_fault(said: str, *, password: str | None) -> SourceFault:
     """Tell why no connection came about, from what libpq or the server said.
 
-    libpq hands out no SQLSTATE for a failed login, so the server's words are looked at.
+    The SQLSTATE counts, where libpq tells it (see ``verbosity``); a server's words are in any language. For
+    what is libpq's own, and poolers that have one SQLSTATE for everything, the words are looked at.
     """
-    text = " ".join(said.split())
+    usual, sqlstate = without_state(said)
+    text = " ".join(usual.split())
     shown = text or CANNOT_REACH
     if password and password in text:
         shown = "the server's answer is not shown because it holds the password"
-    for pattern, sqlstate in _LOGIN_FAULTS:
-        if pattern.search(text):
-            if sqlstate in _PASSING:
-                return SourceUnreachable(shown, public=CANNOT_REACH, sqlstate=sqlstate)
-            return SourceRefused(shown, public=CANNOT_LOG_IN, sqlstate=sqlstate)
-    if "FATAL:" in text:
-        return SourceRefused(shown, public=CANNOT_LOG_IN)
+    if sqlstate is None or sqlstate.startswith("08"):
+        sqlstate = next((state for pattern, state in _LOGIN_FAULTS if pattern.search(text)), sqlstate)
+    if sqlstate in _PASSING:
+        return SourceUnreachable(shown, public=CANNOT_REACH, sqlstate=sqlstate)
+    if sqlstate is not None or "FATAL:" in text:
+        return SourceRefused(shown, public=CANNOT_LOG_IN, sqlstate=sqlstate)
     if _BROKEN.search(text):
         return broken(shown)
     for pattern, way_out in _UNTRUSTED:
