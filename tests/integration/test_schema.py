@@ -196,3 +196,53 @@ def test_steps_come_with_a_wheel(tmp_path):
         [sys.executable, "-c", code, str(archive)], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) == schema.EXPECTED
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "status = 'lost'",
+        "trigger = 'whim'",
+        "run_finished_at = null",
+        "rows_returned = null",
+        "run_started_at = null",
+        "error_code = 'query_failed'",
+        "lease_until = now()",
+        "worker_id = 1",
+        "status = 'queued'",
+        "status = 'running'",
+        "status = 'skipped', error_code = 'whim'",
+        "status = 'error', error_code = 'query_failed'",
+    ],
+)
+def test_run_that_breaks_a_rule_of_its_status_is_refused(database, broken):
+    sound = {
+        "query_id": "j.id",
+        "data_source_id": "s.id",
+        "scheduled_at": "now()",
+        "ready_at": "now()",
+        "job_timezone": "'UTC'",
+        "trigger": "'manual'",
+        "status": "'success'",
+        "rows_returned": "0",
+        "run_started_at": "now()",
+        "run_finished_at": "now()",
+    }
+    changes = dict(change.split(" = ") for change in broken.split(", "))
+    with psycopg.connect(database.conninfo) as connection:
+        connection.execute(
+            "insert into data_source (name, host, dbname, username) values ('s', 'h', 'd', 'u')"
+        )
+        connection.execute(
+            "insert into query_job (name, title, sql_text, data_source_id, schedule_type, schedule_expr,"
+            " anchor_at) select 'q', 'q', 'select 1', id, 'interval', 'PT1H', now() from data_source"
+        )
+        insert = "insert into query_run ({}) select {} from query_job j, data_source s"
+
+        def write(row):
+            with connection.transaction(force_rollback=True):
+                connection.execute(insert.format(", ".join(row), ", ".join(row.values())))
+
+        write(sound)
+        with pytest.raises(psycopg.errors.CheckViolation, match="query_run_sound_check"):
+            write(sound | changes)
