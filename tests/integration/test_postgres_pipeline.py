@@ -76,7 +76,7 @@ async def test_a_fault_of_the_callers_rolls_back_what_was_sent(table):
     async with opened(table, max_size=1) as database:
 
         async def use() -> None:
-            async with database.pipeline() as pipeline:
+            async with database.pipeline(in_steps=True) as pipeline:
                 pipeline.send(INSERT, {"a": 1})
                 await pipeline.answers()
                 raise ZeroDivisionError
@@ -105,7 +105,7 @@ async def test_a_connection_lost_on_the_way_is_told_and_the_next_one_serves(tabl
     async with opened(table, max_size=1) as database:
 
         async def use() -> None:
-            async with database.pipeline() as pipeline:
+            async with database.pipeline(in_steps=True) as pipeline:
                 pipeline.send(INSERT, {"a": 1})
                 await pipeline.answers()
                 await asyncio.to_thread(terminate, table)

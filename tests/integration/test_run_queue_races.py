@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -20,9 +23,9 @@ from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.adapters.postgres.views import PostgresRunView
 from pgsched.application.ports.queue import Claim
 from pgsched.domain.audience import EVERYTHING
-from pgsched.domain.errors import LeaseLost, NotCancellable
+from pgsched.domain.errors import DatabaseUnavailable, LeaseLost, NotCancellable
 from pgsched.domain.jobs import Job, OverlapPolicy
-from pgsched.domain.planning import plan_due
+from pgsched.domain.planning import Plan, plan_due
 from pgsched.domain.runs import MAX_PARALLEL, Run, RunStatus
 
 #: processes that race, each with connections of its own
@@ -379,3 +382,58 @@ async def test_schema_refuses_a_result_written_anew(setting: Setting, database: 
     assert (
         refused(database, "insert into query_run_blob select * from query_run_blob") == "query_run_blob_pkey"
     )
+
+
+async def test_planner_that_freezes_holds_its_queries_back_for_seconds_alone(
+    racers: list[PostgresRunQueue], setting: Setting, database: Fixture
+) -> None:
+    # Regression: the server waited for it up to a minute, longer than a lease.
+    [job] = await setting.jobs(1)
+    frozen, thawed = threading.Event(), threading.Event()
+
+    def freeze(*_: object) -> Plan:
+        frozen.set()
+        thawed.wait(60)
+        return Plan()
+
+    async def plan_and_freeze() -> None:
+        other = Database(database.conninfo, application_name="frozen", max_size=2)
+        await other.open()
+        try:
+            with pytest.raises(DatabaseUnavailable):
+                await PostgresRunQueue(other).plan_due(freeze)
+        finally:
+            await other.close()
+
+    # a loop of its own, which stands still as the whole process would
+    planner = asyncio.create_task(asyncio.to_thread(asyncio.run, plan_and_freeze()))
+    try:
+        await asyncio.to_thread(frozen.wait, 10)
+        assert (await racers[0].plan_due(plan_due)).jobs == 0
+        async with asyncio.timeout(20):
+            while not (await racers[0].plan_due(plan_due)).jobs:  # noqa: ASYNC110 (the lock is the server's)
+                await asyncio.sleep(0.1)
+        [claim] = await racers[0].claim(1, limit=1)
+        assert claim.job.id == job.id
+    finally:
+        thawed.set()
+        await planner
+
+
+async def test_backend_that_freezes_is_given_up(database: Fixture) -> None:
+    # Regression: its host answers for it, so that its worker waited until it thawed.
+    other = Database(database.conninfo, application_name="one", max_size=2)
+    await other.open()
+    queue = PostgresRunQueue(other)
+    try:
+        async with other.connection() as connection:
+            pid = connection.info.backend_pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(DatabaseUnavailable, match="no answer within 3 s"):
+                await queue.plan_due(plan_due)
+            assert (await queue.upcoming(within_s=1, limit=1)).instants == ()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    finally:
+        await other.close()

@@ -150,3 +150,21 @@ def test_source_gets_no_more_runs_at_once_than_it_takes(running):
     runs = database.execute(found, [start])
     at_once = [sum(began <= start < ended for began, ended, _ in runs) for start, *_ in runs]
     assert max(at_once) == 2
+
+
+def test_slow_source_starves_no_other(running):
+    place, database, source = running
+    place.worker("--concurrency", "6")
+    place.add_source(source, name="slow", max_concurrency="4")
+    for number in range(10):
+        place.add_query(f"slow{number}", "select pg_sleep(60)::text as x", data_source="slow")
+        place.json("queries", "run", f"slow{number}")
+    at_slow = "select count(*) from query_run where data_source_id = (select max(id) from data_source)"
+    eventually(lambda: database.execute(f"{at_slow} and status = 'running'") == [(4,)])
+    assert database.execute(f"{at_slow} and status = 'queued'") == [(6,)]
+    runs = []
+    for name in ("other", "another"):
+        place.add_query(name, "select 1 as one")
+        runs.append(ended_run(database, place.json("queries", "run", name)["id"]))
+    assert {run["status"] for run in runs} == {"success"}
+    assert database.execute(f"{at_slow} and status = 'running'") == [(4,)]

@@ -44,12 +44,15 @@ _CONNECT: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 11_000,
 }
-# A statement and not libpq's ``options``: transaction poolers refuse those.
+# A statement and not libpq's ``options``: transaction poolers refuse those. The keepalives are the server's
+# side: what a host holds that was cut off (locks, a worker's presence) is free after 11 s.
 _PINS: Final = f"""
 select set_config('TimeZone', 'UTC', false),
        set_config('statement_timeout', '{STATEMENT_TIMEOUT_MS}', false),
        set_config('lock_timeout', '{LOCK_TIMEOUT_MS}', false),
        set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_MS}', false),
+       set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+       set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false),
        pg_backend_pid()"""
 
 _IDENTITY: Final = """
@@ -185,10 +188,13 @@ class Database:
                 _joined.reset(before)
 
     @asynccontextmanager
-    async def pipeline(self, *, within_s: float | None = None) -> AsyncIterator[Pipeline]:
+    async def pipeline(
+        self, *, within_s: float | None = None, in_steps: bool = False
+    ) -> AsyncIterator[Pipeline]:
         """Lend a connection for statements that go out together, in a transaction of their own.
 
-        Each time that answers are waited for may last ``within_s`` seconds.
+        Each time that answers are waited for may last ``within_s`` seconds; ``in_steps`` that is more than
+        once.
 
         Committed at the end; rolled back by an exception, which costs the connection.
 
@@ -196,7 +202,7 @@ class Database:
         """
         async with self.connection() as connection, connection.lock:
             connection.pgconn.enter_pipeline_mode()
-            pipeline = Pipeline(connection, within_s)
+            pipeline = Pipeline(connection, within_s=within_s, in_steps=in_steps)
             try:
                 yield pipeline
                 await pipeline.end()

@@ -4,6 +4,9 @@ For the few statements that run hot. psycopg's own pipeline sends each statement
 call and a wake-up of the server are paid once for all (PostgreSQL manual, "Pipeline Mode"). Statements are
 prepared once a connection, their parameters go as text without a type, which the server takes from the
 context: a parameter that is only selected needs a cast.
+
+Where answers are needed on the way (``in_steps``) the transaction is begun and committed by statements of its
+own: in the implicit one of a pipeline a server waits without end for a process that is frozen, locks held.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from weakref import WeakKeyDictionary
 from psycopg import AsyncConnection, OperationalError
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq import abc as pq
 
 #: what a statement gave: a row as a mapping by column
@@ -46,7 +49,9 @@ class Answer:
 class Pipeline:
     """Statements on their way over one connection, which nobody else may use meanwhile."""
 
-    def __init__(self, connection: AsyncConnection[Any], within_s: float | None = None) -> None:
+    def __init__(
+        self, connection: AsyncConnection[Any], *, within_s: float | None = None, in_steps: bool = False
+    ) -> None:
         self._connection = connection
         #: seconds that the server may take to answer what was sent, None for no bound
         self.within_s = within_s
@@ -58,6 +63,9 @@ class Pipeline:
         self._sent_names: list[bytes] = []
         #: whether its transaction has ended and every answer is here
         self.is_over = False
+        self._in_steps = in_steps
+        if in_steps:
+            self.send("begin")
 
     def send(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Queue a statement with ``%(name)s`` places."""
@@ -78,14 +86,13 @@ class Pipeline:
         return answer
 
     async def answers(self) -> None:
-        """Wait for the answers to all statements sent so far; their transaction stays open.
+        """Wait for the answers to all statements sent so far; their transaction stays open (``in_steps``).
 
         Raises:
             psycopg.Error: the first statement that failed.
         """
-        self._pgconn.send_flush_request()
-        async with self._bounded():
-            await self._receive()
+        assert self._in_steps
+        await self._sync()
 
     async def end(self) -> None:
         """Wait for all answers and commit.
@@ -93,9 +100,22 @@ class Pipeline:
         Raises:
             psycopg.Error: the first statement that failed, or the commit; nothing was done then.
         """
+        if self._in_steps:
+            self.send("commit")
+        try:
+            await self._sync()
+        except OperationalError:
+            raise
+        except Exception:
+            # told by the server; what was begun is rolled back by who gets the connection back
+            self.is_over = self._pgconn.status == ConnStatus.OK
+            raise
+        self.is_over = True
+
+    async def _sync(self) -> None:
         self._pgconn.pipeline_sync()
         async with self._bounded():
-            failed = await self._receive_end()
+            failed = await self._receive_synced()
         if failed is not None:
             raise failed
 
@@ -108,7 +128,7 @@ class Pipeline:
         except TimeoutError:
             raise OperationalError(f"no answer within {self.within_s:g} s") from None
 
-    async def _receive_end(self) -> Exception | None:
+    async def _receive_synced(self) -> Exception | None:
         failed: Exception | None = None
         try:
             await self._receive()
@@ -118,9 +138,10 @@ class Pipeline:
             failed = error
         # an error at commit comes in place of the sync's answer
         while (result := await self._result()) is None or result.status != ExecStatus.PIPELINE_SYNC:
+            if result is None and self._pgconn.status != ConnStatus.OK:
+                raise failed or OperationalError("the connection ended in the middle of an answer")
             if result is not None and result.status == ExecStatus.FATAL_ERROR and failed is None:
                 failed = error_from_result(result, encoding=self._adapter.encoding)
-        self.is_over = True
         return failed
 
     async def _receive(self) -> None:

@@ -45,7 +45,7 @@ class PostgresRunQueue:
 
     async def plan_due(self, decide: Decide, *, limit: int = 100) -> Planned:
         """Plan up to ``limit`` due jobs in one transaction."""
-        async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
+        async with self._database.pipeline(within_s=LIGHT_S, in_steps=True) as pipeline:
             planning = await begin_planning(pipeline, decide, limit)
             pipeline.within_s = HEAVY_S
         return planning.planned()
@@ -55,7 +55,7 @@ class PostgresRunQueue:
         if not runs:
             return await self.plan_due(decide, limit=jobs)
         try:
-            async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
+            async with self._database.pipeline(within_s=LIGHT_S, in_steps=True) as pipeline:
                 planning = await begin_planning(pipeline, decide, jobs)
                 pipeline.within_s = HEAVY_S
                 pipeline.send(sql.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})

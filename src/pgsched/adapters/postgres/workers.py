@@ -52,10 +52,6 @@ _LEAVE: Final = (
     "update worker set stopped_at = clock_timestamp(), seen_at = clock_timestamp() where id = %(id)s"
 )
 
-# The server's side of the connection: the lock of a host that was cut off is free after 11 s.
-_KEEPALIVES: Final = """
-select set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-       set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false)"""
 _IS_OURS: Final = "select pg_backend_pid() = %(pid)s"
 _LOCK: Final = f"select pg_advisory_lock({WORKER_LOCK_CLASS}, %(id)s)"
 _UNLOCK: Final = f"select pg_advisory_unlock({WORKER_LOCK_CLASS}, %(id)s)"
@@ -175,7 +171,6 @@ class PostgresAttendance:
         # A pooler tells other process ids than the server's; a lock taken through it would stay behind.
         if not await _truth(connection, _IS_OURS, values):
             return False
-        await connection.execute(_KEEPALIVES)
         if self._former:
             await connection.execute(_END_FORMER, values)
         await connection.execute(_LOCK, values)
