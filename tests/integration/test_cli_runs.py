@@ -62,6 +62,10 @@ def test_runs_list_is_newest_first_and_pages(place):
     older = place.json("runs", "list", "good", "--after", str(first), "--limit", "1")
     assert [run["id"] for run in older] == [second]
     assert place.json("runs", "list", "good", "--status", "error") == []
+    middle, newest = listed[1]["scheduled_at"], listed[0]["scheduled_at"]
+    within = place.json("runs", "list", "good", "--start", middle, "--end", newest)
+    assert [run["id"] for run in within] == [second]
+    assert "--start" in place.run("runs", "list", "good", "--start", "soon").stderr
     assert place.json("runs", "list", str(listed[0]["query_id"])) == listed
 
 

@@ -179,3 +179,25 @@ def test_options_names_every_method_of_a_path(office: Office) -> None:
         ("/api/users", "GET, OPTIONS, POST, HEAD"),
     ):
         assert office.nobody.options(path).headers["allow"] == taken
+
+
+def test_what_has_not_changed_is_not_sent_again(office: Office) -> None:
+    office.add_source()
+    office.add_query()
+    [(viewer,)] = office.people.sql("select id from user_account where name = 'Viewer'")
+    changes = {
+        "/api/datasources/shop": {"max_concurrency": 3},
+        "/api/admin/queries/sales": {"title": "Other"},
+        f"/api/users/{viewer}": {"name": "Viewer "[:-1] + "s"},
+    }
+    for path, change in changes.items():
+        tag = office.admin.get(path).headers["etag"]
+        for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+            same = office.admin.get(path, headers={"If-None-Match": known})
+            assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+        assert office.admin.get(path, headers={"If-None-Match": '"x"'}).status_code == 200
+        assert office.admin.patch(path, json=change).status_code == 200
+        assert office.admin.get(path, headers={"If-None-Match": tag}).status_code == 200
+        # who may not see it is told so, whatever he has
+        assert office.nobody.get(path, headers={"If-None-Match": "*"}).status_code == 401
+    office.people.sql("update user_account set name = 'Viewer' where id = %s", [viewer])

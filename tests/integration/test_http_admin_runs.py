@@ -205,12 +205,15 @@ def test_guard_and_schedule_answer_as_on_the_command_line(office: Office) -> Non
     assert answer.json() == {"next": ["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"]}
     for change, expected in (
         ({"expr": ""}, "bad_schedule"),
+        ({"type": "daily"}, "bad_schedule"),
         ({"timezone": "x"}, "bad_timezone"),
         ({"n": 0}, "invalid_request"),
         ({"after": "soon"}, "invalid_request"),
     ):
         wrong = office.editor.post("/api/admin/schedule/next", json=asked | change)
         assert code(wrong) == (400, expected)
+        # the fault is where it was asked, not where a query has it
+        assert [fault["field"] for fault in wrong.json()["errors"]] == [*change]
 
 
 # the trail

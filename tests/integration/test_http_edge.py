@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import logging
 import re
 import socket
@@ -119,6 +121,15 @@ def test_hosts_that_are_not_ours_are_refused(database: Database) -> None:
         assert api.get("/healthz", headers={"Host": "dash.example.com:80"}).status_code == 200
         for path in ANSWERS:
             assert problem(api.get(path, headers={"Host": "evil.test"})) == (400, "bad_host")
+        for hosts in (["127.0.0.1", "evil.test"], ["evil.test", "127.0.0.1"], ["127.0.0.1"] * 2):
+            connection = http.client.HTTPConnection("127.0.0.1", api.base_url.port, timeout=20)
+            connection.putrequest("GET", "/healthz", skip_host=True)
+            for host in hosts:
+                connection.putheader("Host", host)
+            connection.endheaders()
+            answer = connection.getresponse()
+            assert (answer.status, json.load(answer)["code"]) == (400, "bad_host")
+            connection.close()
         rebound = {"Host": "evil.test", "X-Forwarded-Host": "dash.example.com"}
         assert problem(api.get("/api/queries", headers=rebound)) == (400, "bad_host")
         behind = {"Host": "pgsched:8000", "X-Forwarded-Host": "dash.example.com"}

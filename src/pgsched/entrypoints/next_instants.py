@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -16,6 +17,9 @@ from pgsched.domain.zones import shown, zone_named
 MOST = 10_000
 #: instants in an answer unless told otherwise
 DEFAULT = 5
+
+#: what is asked here, by the name that it has in a query
+_ASKED_AS = {"schedule_type": "type", "schedule_expr": "expr"}
 
 # What fromisoformat takes, minus its freedom to have any character between date and time.
 _ISO = re.compile(r"[0-9W-]{8,10}(?:[Tt ][0-9:.,]+(?:[Zz]|[+-][0-9:.]+)?)?")
@@ -47,14 +51,20 @@ def answer_to(request: Mapping[str, Any]) -> list[str]:
     most = DEFAULT if request.get("n") is None else request["n"]
     if type(most) is not int or not 1 <= most <= MOST:
         raise InvalidInput.of(FieldFault(field="n", message=f"must be a whole number from 1 to {MOST}"))
-    return next_instants(
-        kind=_required(request, "type"),
-        expr=_required(request, "expr"),
-        timezone="UTC" if (zone := _text(request, "timezone")) is None else zone,
-        after=_text(request, "after"),
-        anchor=_text(request, "anchor"),
-        most=most,
-    )
+    try:
+        return next_instants(
+            kind=_required(request, "type"),
+            expr=_required(request, "expr"),
+            timezone="UTC" if (zone := _text(request, "timezone")) is None else zone,
+            after=_text(request, "after"),
+            anchor=_text(request, "anchor"),
+            most=most,
+        )
+    except InvalidInput as error:
+        # a query's fields have other names
+        raise type(error).of(
+            *(replace(fault, field=_ASKED_AS.get(fault.field, fault.field)) for fault in error.faults)
+        ) from None
 
 
 def _instant(field: str, text: str, timezone: str) -> datetime:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgsched.entrypoints.cli.export import export
+from pgsched.entrypoints.cli.instants import instant_of
 from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option, json_text
 
@@ -41,6 +42,8 @@ group.add_command(export)
 @click.argument("query")
 @click.option("--status", type=click.Choice(_STATUSES), help="Of this status only.")
 @click.option("--params", metavar="NAME", help="With this parameter set only.")
+@click.option("--start", help="Only with scheduled_at at or after this, ISO 8601 with an offset.")
+@click.option("--end", help="Only with scheduled_at before this, ISO 8601 with an offset.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
 @click.option("--before", type=click.IntRange(1), help="Only runs older than this one.")
 @click.option("--after", type=click.IntRange(1), help="Only runs newer than this one.")
@@ -49,6 +52,8 @@ def list_runs(
     query: str,
     status: str | None,
     params: str | None,
+    start: str | None,
+    end: str | None,
     limit: int,
     before: int | None,
     after: int | None,
@@ -62,6 +67,8 @@ def list_runs(
     wanted = RunFilter(
         status=None if status is None else RunStatus(status),
         params=params,
+        start=None if start is None else instant_of(start, "--start"),
+        end=None if end is None else instant_of(end, "--end"),
         limit=limit,
         before=before,
         after=after,

@@ -14,7 +14,7 @@ from pgsched.domain.jobs import Job, JobSpec
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
-from pgsched.entrypoints.http.conditional import is_current, version_tag
+from pgsched.entrypoints.http.conditional import is_current, unless_known, version_tag
 from pgsched.entrypoints.http.described_parameters import Qid
 from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, query_key
@@ -113,11 +113,14 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         operation_id="getAdminQuery",
         summary="Show a query with SQL, source and policies",
         tags=_TAGS,
-        responses=answers(QueryShown, "The query.", 403, 404, 503),
+        operation_class=operation(tagged=True),
+        responses=answers(QueryShown, "The query.", 403, 404, 503, tagged=True),
     )
     async def get_query(request: _Request, qid: Qid) -> ASGIResponse:
         caller_of(request).require(Right.EDITOR)
-        return await _answer(await administration.jobs.get(query_key(qid)))
+        job = await administration.jobs.get(query_key(qid))
+        tag = version_tag(job.id, job.updated_at)
+        return unless_known(request, tag, await _answer(job), NO_STORE["Cache-Control"])
 
     @patch(
         "/api/admin/queries/{qid:str}",

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from litestar.response.base import ASGIResponse
 
 from pgsched.application.ports.views import StoredRun
 from pgsched.domain.audience import Audience
 from pgsched.domain.row_filters import fingerprint
+
+if TYPE_CHECKING:
+    from litestar import Request
 
 #: changes when the bytes of an answer would for another reason than its run
 _WRITTEN = "1"
@@ -50,3 +56,11 @@ def is_current(if_match: str | None, thing_id: int) -> Callable[[datetime], bool
         return lambda _: True
     known = {tag.strip() for tag in if_match.split(",")}
     return lambda updated_at: version_tag(thing_id, updated_at) in known
+
+
+def unless_known(request: Request[Any, Any, Any], tag: str, answer: ASGIResponse, cache: str) -> ASGIResponse:
+    """Return the answer to a GET of something that people change, 304 when the reader has this version."""
+    known = request.headers.get("if-none-match")
+    if known is None or not is_known(tag, known):
+        return answer
+    return ASGIResponse(status_code=304, headers={"ETag": tag, "Cache-Control": cache})

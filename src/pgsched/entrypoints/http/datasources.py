@@ -14,7 +14,7 @@ from pgsched.domain.sources import DataSource, SslMode
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
-from pgsched.entrypoints.http.conditional import is_current, version_tag
+from pgsched.entrypoints.http.conditional import is_current, unless_known, version_tag
 from pgsched.entrypoints.http.described_parameters import SourceKey
 from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, named_key
@@ -148,11 +148,14 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         operation_id="getDataSource",
         summary="Show a source",
         tags=["Data sources"],
-        responses=answers(DataSourceShown, "The source.", 403, 404, 503),
+        operation_class=operation(tagged=True),
+        responses=answers(DataSourceShown, "The source.", 403, 404, 503, tagged=True),
     )
     async def get_source(request: _Request, source_id: SourceKey) -> ASGIResponse:
         caller_of(request).require(Right.ADMIN)
-        return _answer(await administration.sources.get(named_key(_NOUN, source_id)))
+        source = await administration.sources.get(named_key(_NOUN, source_id))
+        tag = version_tag(source.id, source.updated_at)
+        return unless_known(request, tag, _answer(source), NO_STORE["Cache-Control"])
 
     @patch(
         "/api/datasources/{source_id:str}",

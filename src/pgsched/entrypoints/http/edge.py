@@ -273,8 +273,11 @@ class Edge:
         await self._app(inner, receive, keeping.send)
 
     def headers_of(self, pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-        """Return a request's headers by name: of repeated ones the last, and all of X-Forwarded-For."""
+        """Return headers by name: of repeated ones the last, and all of X-Forwarded-For and Host."""
         headers = dict(pairs)
+        if len(headers) != len(pairs):
+            # RFC 9112, section 3.2: two of them are answered by nobody
+            headers[b"host"] = b",".join(value for name, value in pairs if name == b"host")
         if b"x-forwarded-for" in headers:
             lines = [value for name, value in pairs if name == b"x-forwarded-for"]
             headers[b"x-forwarded-for"] = b",".join(lines)

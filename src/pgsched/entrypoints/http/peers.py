@@ -37,6 +37,8 @@ class PeerPolicy:
     def peer(self, address: str | None, scheme: str, headers: Mapping[bytes, bytes]) -> Peer:
         """Say who asks. X-Forwarded-For is walked from the right, past every trusted proxy."""
         hosts = [_text(headers, b"host")]
+        if address is not None and address.startswith("::ffff:"):
+            address = _address(address) or address
         if not headers.keys().isdisjoint(FORWARDED) and self.trusts(address):
             for hop in reversed(_text(headers, b"x-forwarded-for").split(",")):
                 if (named := _address(hop.strip())) is None:
@@ -69,6 +71,8 @@ class PeerPolicy:
         to its own name for us, may also be an address or a name without dots, but no foreign domain: a page
         that rebinds its domain to this machine can send X-Forwarded-Host, not another Host.
         """
+        if "," in peer.hosts[0]:
+            return False  # more than one Host
         if self.hosts is None or "*" in self.hosts:
             return True
         *own, asked = (_bare(host) for host in peer.hosts)
@@ -104,6 +108,13 @@ def _address(text: str) -> str | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ip_address(text))
+        return _plain(text)
     except ValueError:
         return None
+
+
+def _plain(text: str) -> str:
+    """Return an address in its usual form: one of IPv4 inside IPv6, as sockets of both have it, is IPv4."""
+    ip = ip_address(text)
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return str(mapped or ip)

@@ -25,7 +25,7 @@ from pgsched.domain.errors import Forbidden
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
 from pgsched.entrypoints.http.callers import actor_of, caller_of
-from pgsched.entrypoints.http.conditional import is_current, version_tag
+from pgsched.entrypoints.http.conditional import is_current, unless_known, version_tag
 from pgsched.entrypoints.http.described_parameters import Uid
 from pgsched.entrypoints.http.description import answers, operation
 from pgsched.entrypoints.http.parameters import Faults, id_key
@@ -51,6 +51,8 @@ _Password = Annotated[
     ),
 ]
 _Roles = Annotated[list[str], Meta(extra_json_schema={"minItems": 1})]
+
+_CACHE = "private, no-cache"
 
 
 class AddUser(bodies.Secretive, kw_only=True):
@@ -133,10 +135,13 @@ def routes(identity: Identity) -> list[HTTPRouteHandler]:
         operation_id="getUser",
         summary="Show an account",
         tags=["Users"],
-        responses=answers(Account, "The account.", 403, 404, 503),
+        operation_class=operation(tagged=True),
+        responses=answers(Account, "The account.", 403, 404, 503, tagged=True),
     )
     async def get_user(request: Request[Any, Any, Any], uid: Uid) -> ASGIResponse:
-        return _answer(await identity.accounts.get(_self_or_admin(request, uid)))
+        account = await identity.accounts.get(_self_or_admin(request, uid))
+        tag = version_tag(account.id, account.updated_at)
+        return unless_known(request, tag, _answer(account), _CACHE)
 
     @patch(
         "/api/users/{uid:str}",
@@ -223,5 +228,5 @@ def _answer(account: Account, *, status: int = 200, headers: dict[str, str] | No
         body=wire.encode(account),
         status_code=status,
         media_type=wire.JSON,
-        headers={"Cache-Control": "private, no-cache", "ETag": tag, **(headers or {})},
+        headers={"Cache-Control": _CACHE, "ETag": tag, **(headers or {})},
     )
