@@ -71,6 +71,15 @@ def test_dotenv_with_a_broken_line_is_refused_without_showing_it(tmp_path: Path)
     assert "hunter22" not in caught.value.detail
 
 
+@pytest.mark.parametrize("line", ["PUBLIC_READ", "export PUBLIC_READ", "PUBLIC_READ: 0"])
+def test_dotenv_with_a_name_and_no_value_is_refused(line: str, tmp_path: Path) -> None:
+    write(tmp_path, f"KEEP_DAYS=3\n{line}\n")
+    with pytest.raises(SettingFault, match="line 2 is not NAME=value"):
+        load({}, tmp_path)
+    write(tmp_path, "PUBLIC_READ=\n")
+    assert load({}, tmp_path).public_read is True
+
+
 def test_dotenv_that_is_a_folder_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert load({}, tmp_path).public_read is True

@@ -31,12 +31,13 @@ def read_dotenv(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     # dotenv_values would log a bad line and go on without it
     for binding in parse_stream(StringIO(text)):
-        if binding.error:
+        # a name alone would be taken for an empty value, and an empty value is the default
+        if binding.error or (binding.key is not None and binding.value is None):
             raise SettingFault(
                 str(path), f"line {binding.original.line} is not NAME=value; correct or remove it"
             )
-        if binding.key is not None:
-            found[binding.key] = binding.value or ""
+        if binding.key is not None and binding.value is not None:
+            found[binding.key] = binding.value
     return found
 
 
