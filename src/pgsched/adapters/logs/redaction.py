@@ -11,6 +11,8 @@ MASK = "***"
 
 #: keys that are secret whatever REDACT_KEYS says
 _ALWAYS = ("password", "authorization", "cookie", "set-cookie", "sid")
+#: what else a text with a secret in it has
+_SIGNS = ("://", "bearer", "pgs_")
 #: deepest nesting that is looked into; what is deeper is masked as a whole
 _DEEPEST = 12
 
@@ -25,6 +27,7 @@ class Redactor:
         """Take REDACT_KEYS."""
         known = {_plain(key) for key in (*keys, *_ALWAYS)}
         self._ends = tuple(sorted(known))
+        self._signs = (*_SIGNS, *self._ends)
         self._hint, self._rules = _text_rules(self._ends)
 
     def secret(self, key: object) -> bool:
@@ -54,11 +57,18 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Mask passwords in connection strings, ``key=value`` pairs, Authorization headers and cookies."""
-        if not self._hint.search(text):
+        if not self._may_hold_a_secret(text):
             return text
         for rule in self._rules:
             text = rule.sub(_masked, text)
         return text
+
+    def _may_hold_a_secret(self, text: str) -> bool:
+        if text.isascii():
+            # far cheaper than a pattern that minds no case, which other letters need (ſ is an s)
+            plain = _plain(text)
+            return any(sign in plain for sign in self._signs)
+        return self._hint.search(text) is not None
 
 
 def _masked(match: re.Match[str]) -> str:
@@ -89,5 +99,5 @@ def _text_rules(ends: Iterable[str]) -> tuple[re.Pattern[str], tuple[re.Pattern[
         # key=value, "key": "value", and SQL's PASSWORD 'value'
         rf"((?:{names})\\*[\"']?(?:\s*(?:=>|[:=])\s*|\s+(?='))){value}",
     )
-    hint = re.compile(rf"://|bearer|pgs_|{names}", re.IGNORECASE)
+    hint = re.compile("|".join((*_SIGNS, names)), re.IGNORECASE)
     return hint, tuple(re.compile(rule, re.IGNORECASE) for rule in rules)

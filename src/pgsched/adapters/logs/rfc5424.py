@@ -16,6 +16,7 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from pgsched.adapters.logs.redaction import MASK, Redactor
@@ -28,6 +29,8 @@ BOM = b"\xef\xbb\xbf"
 #: attributes of every record (of Python 3.11 to 3.14), which are not extras
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
+#: names of keys and header fields that are remembered
+_MOST_NAMES = 1000
 _NOT_VISIBLE = re.compile(r"[^\x21-\x7e]")
 _NOT_IN_SD_NAME = re.compile(r'[^\x21-\x7e]|[="\]]')
 # control characters, lone surrogates, Unicode's line ends and what turns the direction of writing
@@ -45,6 +48,8 @@ class Rfc5424Formatter(logging.Formatter):
         self._sd_id = f"{SD_NAME}@{enterprise_id}"
         self._max_bytes = max_bytes
         self._redactor = redactor
+        #: the same few keys come with every line
+        self._is_secret = lru_cache(maxsize=_MOST_NAMES)(redactor.secret)
         self._hostname = header_field(socket.gethostname(), 255)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -116,17 +121,17 @@ class Rfc5424Formatter(logging.Formatter):
         for key, value in vars(record).items():
             if key in _STANDARD or key == "action" or value is None:
                 continue
-            name = _NOT_IN_SD_NAME.sub("_", key)[:32]
-            if name in ("", "logger", "truncated"):
-                name = f"_{name}"
+            name = _param_name(key)
             if name in taken:
                 name = f"{name[:24]}.{len(taken)}"
             taken.add(name)
-            yield name, MASK if self._redactor.secret(key) else self._value_text(value)
+            yield name, MASK if self._is_secret(key) else self._value_text(value)
 
     def _value_text(self, value: Any) -> str:
         if isinstance(value, bool):
             return "true" if value else "false"
+        if type(value) is int and value.bit_length() < 64:
+            return str(value)
         if isinstance(value, datetime) and value.tzinfo is not None:
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         try:
@@ -142,6 +147,13 @@ class Rfc5424Formatter(logging.Formatter):
             return f"[unformattable: {type(error).__name__}]"
 
 
+@lru_cache(maxsize=_MOST_NAMES)
+def _param_name(key: str) -> str:
+    name = _NOT_IN_SD_NAME.sub("_", key)[:32]
+    return f"_{name}" if name in ("", "logger", "truncated") else name
+
+
+@lru_cache(maxsize=_MOST_NAMES)
 def header_field(text: str, longest: int) -> str:
     """Bring a text into PRINTUSASCII of limited length, ``-`` (NILVALUE) when nothing is left (§6.2)."""
     return _NOT_VISIBLE.sub("_", text)[:longest] or "-"
@@ -169,6 +181,8 @@ def _cut_sd(content: bytes, most: int) -> bytes:
 
 def _sd_value(text: str) -> bytes:
     """Escape a PARAM-VALUE (§6.3.3): backslash before quotation mark, backslash and closing bracket."""
+    if text.isalnum() and text.isascii():
+        return text.encode()
     # backslashes first, so that those of escaped control characters survive a strict reader
     return re.sub(r'([\\"\]])', r"\\\1", _escaped(text)).encode()
 
