@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,11 +34,43 @@ async def _wait(_chaos: Chaos) -> None:
     await asyncio.sleep(6)
 
 
+#: runs that a worker held, of which somebody else is at work on a later attempt
+_RETAKEN = """
+select count(*) filter (where r.status = 'running' and last.writer <> %(frozen)s), count(*)
+from (select distinct on (run_id) run_id, writer from witness.run
+      where old_status = 'queued' and status = 'running' and at < to_timestamp(%(since)s)
+      order by run_id, seq desc) held
+join query_run r on r.id = held.run_id
+cross join lateral (
+    select writer from witness.run
+    where run_id = r.id and old_status = 'queued' and status = 'running' order by seq desc limit 1) last
+where held.writer = %(frozen)s and not exists (
+    select from witness.run w
+    where w.run_id = r.id and w.old_status = 'running' and w.at < to_timestamp(%(since)s) and w.seq > (
+        select max(seq) from witness.run c
+        where c.run_id = r.id and c.status = 'running' and c.old_status = 'queued'
+          and c.at < to_timestamp(%(since)s)) and w.status <> 'running')"""
+
+
 async def _freeze_writers(chaos: Chaos) -> None:
-    # The thaw must meet the next attempt at work: it does unless the machine is very busy.
+    """Freeze whoever is about to record a success until others are at work on all that it held."""
     for _ in range(4):
-        if not chaos.stale_writes("landed"):
-            await faults.freeze_at("succeed_borrowed")(chaos)
+        if chaos.stale_writes("landed"):
+            return
+        member = await chaos.hit("succeed_borrowed", "stop", within_s=20)
+        if member is None:
+            continue
+        hurt = chaos.fleet.hurt(member.name, "freeze")
+        told = {"frozen": member.name, "since": hurt.since}
+        end = asyncio.get_running_loop().time() + 30
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.05)
+            ((retaken, held),) = await chaos.ask(_RETAKEN, told)
+            if held and retaken == held:
+                break
+        member.send(signal.SIGCONT)
+        hurt.until = time.time() + 2
+        await asyncio.sleep(1)
 
 
 async def _kill_holders(chaos: Chaos) -> None:
@@ -78,7 +112,7 @@ def _fold_query() -> Query:
 
 
 _TICKS = tuple(Query(name=f"tick{n}", every_s=1) for n in range(8))
-_SLOW = tuple(Query(name=f"slow{n}", every_s=5, sleep_s=5) for n in range(4))
+_SLOW = tuple(Query(name=f"slow{n}", every_s=6, sleep_s=6) for n in range(4))
 _LASTING = tuple(Query(name=f"lasting{n}", every_s=30, sleep_s=25) for n in range(6))
 
 SCENARIOS: dict[str, Scenario] = {
