@@ -218,6 +218,8 @@ def test_commands_take_the_parameter_set_that_is_named(place):
     for command in ("test", "run"):
         told = place.refused("queries", command, "in_sets", "--params", "three")
         assert told == "params: the query has no parameter set three; it has one, two"
+    undeclared = place.refused(*add("undeclared", sql="select 1 where :day > 1"))
+    assert undeclared.endswith("(if :day is a parameter, declare it in parameters)")
     at = ("--at", "2026-01-01T01:45:00Z")
     told = place.json("queries", "why", "in_sets", *at)
     assert [entry["params"] for entry in told["sets"]] == ["one", "two"]

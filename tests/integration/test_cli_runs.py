@@ -106,6 +106,7 @@ def test_export_writes_each_format(place, tmp_path):
     assert place.run("runs", "export", run).stdout == "big,price,nothing\n9007199254740993,1.10,\n"
     records = place.run("runs", "export", "--latest", "good", "--format", "records", "--bigint", "string")
     assert json.loads(records.stdout) == [{"big": "9007199254740993", "price": 1.10, "nothing": None}]
+    assert place.run("runs", "export", "good").stdout == place.run("runs", "export", run).stdout
     picked = place.run("runs", "export", "--latest", "good", "--columns", "price", "--rows", "0,1")
     assert picked.stdout == "price\n1.10\n"
     for name in ("it.parquet", "it.arrow", "it.csv", "it.ndjson"):
@@ -136,13 +137,15 @@ def test_export_replaces_a_file_whole_or_not_at_all(place, tmp_path):
     [
         ((), 2, "give the id of a run, or --latest QUERY"),
         (("1", "--latest", "good"), 2, "give the id of a run, or --latest QUERY"),
-        (("good",), 2, "--latest good"),
+        (("nobody",), 1, "nobody"),
+        (("1", "--params", "x"), 2, "--params goes with --latest"),
+        (("good", "--params", "x"), 1, "there is no success run of query good"),
         (("999999",), 1, "there is no run 999999"),
         (("9" * 30,), 1, "there is no run"),
         (("--latest", "nobody"), 1, "nobody"),
         (("--latest", "good", "--columns", "gone"), 1, "'gone'"),
         (("--latest", "good", "--rows", "1"), 1, "offset,limit"),
-        (("--latest", "good", "--output", "/nowhere/it.csv"), 1, "No such file or directory"),
+        (("--latest", "good", "--output", "/nowhere/it.csv"), 1, "Error: /nowhere/it.csv: No such file"),
         (("--latest", "good", "--output", "/"), 2, "is a directory"),
     ],
 )

@@ -44,6 +44,14 @@ def test_check_reads_a_file(tmp_path: Path) -> None:
     }
 
 
+def test_check_passes_over_the_mark_that_editors_put_before_utf_8(tmp_path: Path) -> None:
+    file = tmp_path / "q.sql"
+    file.write_text("select 1, nextval('s')", "utf-8-sig")
+    assert json.loads(check(str(file), "--json").stdout)["position"] == 11
+    file.write_text("select 1", "utf-8-sig")
+    assert check(str(file)).returncode == 0
+
+
 def test_check_json_is_one_line_with_four_fields() -> None:
     done = check("-", "--json", stdin=b"select 1")
     assert done.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
@@ -12,7 +13,7 @@ from pgsched.domain.jobs import JobSpec
 from pgsched.domain.parameters import SCHEDULED_AT, SCHEDULED_AT_TYPE, Parameter, Value
 from pgsched.domain.results import oid_of
 from pgsched.domain.sources import DataSource
-from pgsched.domain.sql_guard import Verdict, excerpt
+from pgsched.domain.sql_guard import Rule, Verdict, excerpt
 from pgsched.domain.sql_parameters import Rewritten, rewrite
 
 
@@ -24,6 +25,7 @@ class Check(Protocol):
 
 
 _BEFORE = "SELECT (\n"
+_A_PARAMETER = re.compile(r":[a-z_][a-z0-9_]*", re.IGNORECASE | re.ASCII)
 
 
 async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> None:
@@ -40,7 +42,7 @@ async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> No
     verdict = await check(rewritten.sql, places=len(rewritten.names))
     if not verdict.allowed:
         raise SqlNotAllowed(
-            _as_written(verdict, rewritten.sql, spec.sql_text),
+            _as_written(verdict, rewritten.sql, spec.sql_text) + _undeclared(verdict, spec.sql_text),
             reason=str(verdict.code),
             position=verdict.position,
         )
@@ -137,6 +139,13 @@ def _argument(parameter: Parameter, value: Value) -> Argument:
         text=value.text,
         sql=None if value.sql is None else rewrite(value.sql, {SCHEDULED_AT}, field=parameter.name).sql,
     )
+
+
+def _undeclared(verdict: Verdict, written: str) -> str:
+    """Say that a parameter stands where the grammar stumbled, if one does that was not declared."""
+    place = (verdict.position or 0) - 1
+    found = _A_PARAMETER.match(written, place) if verdict.code == Rule.SYNTAX_ERROR and place >= 0 else None
+    return "" if found is None else f" (if {found[0]} is a parameter, declare it in parameters)"
 
 
 def _scheduled_at(at: str) -> Argument:

@@ -174,7 +174,7 @@ def param_sets_from(given: Any, parameters: Sequence[Parameter]) -> tuple[Parame
                 faults.append(FieldFault(field=where, message=f"{name} is not declared in parameters"))
     if len(found) > MOST_SETS:
         faults.append(FieldFault(field="param_sets", message=f"at most {MOST_SETS}"))
-    if not found:
+    if not given:
         faults += (
             FieldFault(field="parameters", message=f"{name} has neither a default nor a set that gives it")
             for name, parameter in declared.items()

@@ -36,6 +36,7 @@ _BINARY = frozenset({"parquet", "arrow"})
 @click.command("export")
 @click.argument("run", metavar="[RUN]", required=False)
 @click.option("--latest", metavar="QUERY", help="The latest success of this query (name or id).")
+@click.option("--params", metavar="NAME", help="The latest success with this parameter set.")
 @click.option(
     "--format", "format_", type=click.Choice(_FORMATS), help="How the result is written.  [default: csv]"
 )
@@ -55,6 +56,7 @@ _BINARY = frozenset({"parquet", "arrow"})
 def export(
     run: str | None,
     latest: str | None,
+    params: str | None,
     format_: str | None,
     output: Path | None,
     columns: str | None,
@@ -62,14 +64,19 @@ def export(
     bigint: str,
     csv_safe: bool,
 ) -> None:
-    """Write the result of a RUN (its id), or of the latest success of a query, to a file or to stdout."""
+    """Write the result of a RUN (its id), or of the latest success of a query, to a file or to stdout.
+
+    A NAME in place of the id is that of a query.
+    """
     from pgsched.adapters.formats.shape import Format, Shape, available
     from pgsched.entrypoints.http.parameters import Faults
 
     if (run is None) == (latest is None):
         raise click.UsageError("give the id of a run, or --latest QUERY")
     if run is not None and not (run.isascii() and run.isdigit()):
-        raise click.UsageError(f"{run!r} is no run's id; for the latest of a query: --latest {run}")
+        latest = run
+    if latest is None and params is not None:
+        raise click.UsageError("--params goes with --latest QUERY: a run has one parameter set")
     if output == Path("-"):
         output = None
     chosen = format_ or (_BY_SUFFIX.get(output.suffix.lower(), "csv") if output else "csv")
@@ -94,7 +101,7 @@ def export(
 
         view = container.run_view()
         if latest is not None:
-            stored = await view.latest(EVERYTHING, key_of(latest), whole=False)
+            stored = await view.latest(EVERYTHING, key_of(latest), whole=False, params=params)
         else:
             stored = await view.one(EVERYTHING, int(run or "0"), whole=False)
         await _export(view, stored, shape, output)
@@ -187,7 +194,12 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         return
     # A link is followed, so that the file it leads to is replaced and not the link.
     target = path.resolve()
-    file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)  # noqa: SIM115
+    try:
+        file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)  # noqa: SIM115
+    except OSError as error:
+        # it names a file that nobody asked for
+        error.filename = str(path)
+        raise
     try:
         with file:
             yield file

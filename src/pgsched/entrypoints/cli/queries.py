@@ -35,7 +35,16 @@ _LIST_COLUMNS = (
 )
 #: more queries than one installation has
 _MOST_LISTED = 1_000_000
-_RUN_COLUMNS = ("id", "status", "trigger", "scheduled_at", "rows_returned", "error_code", "error_message")
+_RUN_COLUMNS = (
+    "id",
+    "params",
+    "status",
+    "trigger",
+    "scheduled_at",
+    "rows_returned",
+    "error_code",
+    "error_message",
+)
 
 
 @click.group()

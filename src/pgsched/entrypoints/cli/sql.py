@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,9 @@ def check(
                 answers = [next(verdicts) if isinstance(each, str) else each for each in asked]
                 click.echo("\n".join(map(_as_json, answers)))
             return
-        raw = stream.read(MAX_SQL_BYTES + 1)
+        raw = stream.read(len(codecs.BOM_UTF8) + MAX_SQL_BYTES + 1)
+    # editors put it there, and psql passes it over too
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     verdict = _check_bytes(guard, raw, allow_user_functions=not no_user_functions)
     if as_json:
         click.echo(_as_json(verdict))
