@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgsched.entrypoints.cli.main import main
+from pgsched.entrypoints.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -215,6 +215,23 @@ def test_ctrl_c_exits_130_quietly() -> None:
         assert process.stderr.read().strip() == ""
 
 
+def test_interrupt_while_the_command_is_loaded_leaves_no_traceback() -> None:
+    program = """
+import builtins, os, signal
+from pgsched.entrypoints.cli.start import main
+load = builtins.__import__
+def interrupted(name, *more):
+    if name == "click":
+        os.kill(os.getpid(), signal.SIGINT)
+    return load(name, *more)
+builtins.__import__ = interrupted
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True)
+    # what a shell shows as 130
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 @pytest.mark.parametrize("rows", [1, 20_000])
 def test_reader_that_leaves_gets_no_complaint(rows: int) -> None:
     read, write = os.pipe()
