@@ -51,8 +51,8 @@ class Chaos:
     at_once: int = 2
     #: faults that happened, by kind
     done: Counter[str] = field(default_factory=Counter)
-    #: seconds from the server's return to the next claim
-    returns: list[float] = field(default_factory=list)
+    #: when the server was back and when the next claim was made, unix seconds
+    returns: list[tuple[float, float]] = field(default_factory=list)
     #: what could not be done on this machine
     notes: list[str] = field(default_factory=list)
     #: held while the metadata server is down on purpose

@@ -219,7 +219,7 @@ async def _start_again(chaos: Chaos) -> None:
                 [back],
             )
             if claimed[0][0] is not None:
-                chaos.returns.append(claimed[0][0] - back)
+                chaos.returns.append((back, claimed[0][0]))
                 return
 
 

@@ -23,7 +23,7 @@ from chaos.namespaces import hosts
 from chaos.place import place
 from chaos.proxy import Proxy
 from chaos.record import read
-from chaos.takeover import share_of, takeovers, told
+from chaos.takeover import takeovers, told, told_returns
 
 #: an attempt to write for a run that another holds by now, refused by its token
 _REFUSED = re.compile(r"run\.lease_lost")
@@ -144,14 +144,9 @@ def report(chaos: Chaos, checker: Checker) -> int:
         "API answers": dict(sorted(chaos.answers.items())),
     }
     print(json.dumps(figures))
-    for line in told(takeovers(checker, fleet.ready())):
+    ready = fleet.ready()
+    for line in (*told(takeovers(checker, ready)), *told_returns(chaos.returns, fleet.hurts, ready)):
         print(line)
-    if chaos.returns:
-        back = sorted(chaos.returns)
-        print(
-            f"first claim after the metadata server is back: {len(back)}, p50 {share_of(back, 0.5):.2f} s,"
-            f" at most {back[-1]:.2f} s (goal 3 s)"
-        )
     for note in sorted(set(chaos.notes)):
         print(f"note: {note} ({chaos.notes.count(note)} times)")
     for kind, texts in findings.wrong.items():

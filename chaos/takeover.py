@@ -19,6 +19,8 @@ _NO_SERVER = frozenset({"server", "disk"})
 _NO_WORKER = frozenset({"kill", "freeze", "cut", "stop"})
 #: seconds that the driver adds to the end of what it did
 _AFTERMATH_S = 3.0
+#: seconds that are not worth telling
+_NOTHING_S = 0.05
 
 Interval = tuple[float, float]
 
@@ -84,23 +86,37 @@ def told(found: list[Takeover]) -> list[str]:
             if not chosen:
                 continue
             seconds = sorted(each.counted_s for each in chosen)
-            left_out = [each.nobody_s for each in chosen if each.nobody_s > 0.05]
+            left_out = [each.nobody_s for each in chosen if each.nobody_s > _NOTHING_S]
             lines.append(
                 f"runs of {what} claimed again, {when}: {len(chosen)}, p50 {share_of(seconds, 0.5):.2f} s,"
                 f" p99 {share_of(seconds, 0.99):.2f} s (goal {goal_s} s)"
-                + (
-                    f"; left out: the time without any server or any worker at work, "
-                    f"{sum(left_out):.1f} s in {len(left_out)} of them"
-                    if left_out
-                    else ""
-                )
+                + _told_left_out(left_out, "any server or any worker at work")
             )
     return lines
+
+
+def told_returns(returns: list[Interval], hurts: list[Hurt], ready: dict[str, float]) -> list[str]:
+    """Say how long the first claim took after the metadata server was back."""
+    if not returns:
+        return []
+    nobody = _without_workers(hurts, ready)
+    seconds = sorted(claimed - back - _overlap(nobody, (back, claimed)) for back, claimed in returns)
+    left_out = [alone for each in returns if (alone := _overlap(nobody, each)) > _NOTHING_S]
+    return [
+        f"first claim after the metadata server is back: {len(seconds)}, p50 {share_of(seconds, 0.5):.2f} s,"
+        f" at most {seconds[-1]:.2f} s (goal 3 s){_told_left_out(left_out, 'any worker at work')}"
+    ]
 
 
 def share_of(values: list[float], share: float) -> float:
     """Return the value below which a share of sorted values lies."""
     return values[min(len(values) - 1, int(share * len(values)))]
+
+
+def _told_left_out(seconds: list[float], without: str) -> str:
+    if not seconds:
+        return ""
+    return f"; left out: the time without {without}, {sum(seconds):.1f} s in {len(seconds)} of them"
 
 
 def _taken_over(changes: list[Any], token: int, at: datetime) -> datetime | None:
@@ -121,14 +137,16 @@ def _without_anybody(hurts: Iterable[Hurt], ready: dict[str, float]) -> list[Int
     """Return the times in which no server or no worker was there, ascending and apart."""
     hurts = list(hurts)
     away = [(hurt.since, hurt.until - _AFTERMATH_S) for hurt in hurts if hurt.kind in _NO_SERVER]
+    return _joined([*away, *_without_workers(hurts, ready)])
+
+
+def _without_workers(hurts: list[Hurt], ready: dict[str, float]) -> list[Interval]:
     at_work: list[Interval] = []
     for name, since in ready.items():
         lost = [(h.since, _end(h)) for h in hurts if h.who == name and h.kind in _NO_WORKER]
         at_work += _minus((since, float("inf")), lost)
-    if at_work:
-        first = min(since for since, _ in at_work)
-        away += _minus((first, float("inf")), at_work)
-    return _joined(away)
+    first = min((since for since, _ in at_work), default=0.0)
+    return _minus((first, float("inf")), at_work)
 
 
 def _end(hurt: Hurt) -> float:

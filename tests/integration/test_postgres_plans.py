@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 from postgres_fixtures import Database
@@ -81,3 +83,12 @@ def test_status_that_is_rare_is_found_by_an_index(explained, status):
             order by scheduled_at desc, id desc limit 51"""
     )
     assert "query_run_fate_idx" in plan, plan
+
+
+@pytest.mark.parametrize("sign", ["<", ">"])
+def test_whether_there_is_another_page_is_one_step_along_the_index(explained, sign):
+    # Regression: the table was read until a run beyond was met, which may be its last row.
+    statement = views._is_beyond("r.query_id = %(query_id)s", sign)
+    plan = explained(statement, query_id=1, edge_at=datetime(2000, 1, 1, tzinfo=UTC), edge=1)
+    assert "query_run_history_idx" in plan, plan
+    assert "Seq Scan" not in plan
