@@ -275,6 +275,7 @@ def test_pgbouncer_stands_between(place, database, tmp_path):
             big = "select n, repeat('x', 1000) as x from generate_series(1, 9000) as n"
             place.add_query("big", big, max_bytes="20000000")
             workers = [place.worker(), place.worker()]
+            assert place.log("worker").count("worker.leases_alone") == 2
             done = "select count(*) from query_run where status = 'success'"
             eventually(lambda: database.execute(done)[0][0] >= 8)
             run = ended_run(database, place.json("queries", "run", "big")["id"])

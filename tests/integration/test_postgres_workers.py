@@ -212,12 +212,13 @@ async def pooler(fixture):
         listener.close()
 
 
-async def test_behind_a_transaction_pooler_nothing_is_locked(database):
+async def test_behind_a_transaction_pooler_nothing_is_locked(database, caplog):
     async with pooler(database) as conninfo:
         pooled = Database(conninfo, application_name="test")
         await pooled.open()
         async with PostgresWorkers(pooled).enlist(INFO) as attendance:
             assert attendance.session_lock is False
+            assert "leases alone serve" in caplog.text
             assert lock_is_free(database, attendance.worker_id)
             assert database.execute("select session_lock from worker") == [(False,)]
             assert await PostgresWorkers(pooled).alive() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -15,6 +16,9 @@ from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable
 from pgsched.adapters.postgres.schema import EXPECTED, version_of
 from pgsched.application.ports.queue import WorkerInfo
 from pgsched.domain.errors import DatabaseFault, SchemaMismatch
+from pgsched.domain.runs import LEASE_S
+
+log = logging.getLogger(__name__)
 
 #: first key of a worker's advisory lock, a number that nobody else uses; the worker's id is the second
 WORKER_LOCK_CLASS: Final = 1886812004
@@ -107,6 +111,8 @@ class PostgresAttendance:
         self._database = database
         self._connection: Connection | None = None
         self._former = 0
+        #: whether it was said that nothing is locked
+        self._said = False
         #: whether this worker's end shows by its lock
         self.session_lock = False
         self.worker_id = worker_id
@@ -152,6 +158,14 @@ class PostgresAttendance:
                 raise fault_of(error) or unavailable(reason_of(error)) from None
             raise
         self._connection, self._former = connection, connection.info.backend_pid
+        if not self.session_lock and not self._said:
+            self._said = True
+            log.warning(
+                "sessions do not last here (a pooler in transaction mode): leases alone serve, and a worker "
+                "that is lost is noticed after %.0f s instead of at once",
+                LEASE_S,
+                extra={"action": "worker.leases_alone"},
+            )
 
     async def leave(self) -> None:
         """Take the lock off and mark the worker as stopped, if the database can be told."""
