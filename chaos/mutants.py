@@ -21,7 +21,13 @@ def _finish_by(condition: str) -> None:
     from pgsched.adapters.postgres import runs_sql as sql
 
     for statement in ("SUCCEED", "FAIL", "RETRY", "CANCELLED"):
-        setattr(sql, statement, getattr(sql, statement).replace(sql.HELD, condition))
+        setattr(sql, statement, _other(getattr(sql, statement), sql.HELD, condition))
+
+
+def _other(text: str, old: str, new: str) -> str:
+    """Replace what must be there: a defect that is not planted is caught by nobody."""
+    assert old in text, f"there is no {old!r} any more"
+    return text.replace(old, new)
 
 
 def finish_by_id() -> None:
@@ -61,9 +67,10 @@ def no_unique_index() -> None:
     """Nobody locks and no index guards: planners look whether the instant is there and insert it."""
     from pgsched.adapters.postgres import runs_sql as sql
 
-    sql.LOCK_DUE = sql.LOCK_DUE.replace("for no key update skip locked", "")  # type: ignore[misc]
-    sql.INSERT_PLANNED = sql.INSERT_PLANNED.replace(  # type: ignore[misc]
-        "on conflict (query_id, scheduled_at) where trigger = 'schedule' do nothing",
+    sql.LOCK_DUE = _other(sql.LOCK_DUE, "for no key update skip locked", "")  # type: ignore[misc]
+    sql.INSERT_PLANNED = _other(  # type: ignore[misc]
+        sql.INSERT_PLANNED,
+        "on conflict (query_id, scheduled_at, params) where trigger = 'schedule' do nothing",
         "where not exists (select from query_run r where r.query_id = planned.query_id"
         " and r.scheduled_at = planned.scheduled_at and r.trigger = 'schedule')",
     )
@@ -73,7 +80,8 @@ def local_clock() -> None:
     """What is due is decided by this machine's clock, which is three seconds fast."""
     from pgsched.adapters.postgres import runs_sql as sql
 
-    sql.LOCK_DUE = sql.LOCK_DUE.replace("clock_timestamp()", "(clock_timestamp() + interval '3 seconds')")  # type: ignore[misc]
+    fast = "(clock_timestamp() + interval '3 seconds')"
+    sql.LOCK_DUE = _other(sql.LOCK_DUE, "clock_timestamp()", fast)  # type: ignore[misc]
 
 
 def blob_apart() -> None:
@@ -85,7 +93,7 @@ def blob_apart() -> None:
     head, tail = sql.SUCCEED.split("blob as (\n", 1)
     insert, rest = tail.split("),\nswept", 1)
     status_only = head + "swept" + rest
-    blob_only = insert.replace(" from r", " from (select %(run_id)s::bigint as id) r")
+    blob_only = _other(insert, " from r", " from (select %(run_id)s::bigint as id) r")
 
     async def succeed(self: Any, hold: Any, success: Any) -> Any:
         told = finishing._told(hold, success)
