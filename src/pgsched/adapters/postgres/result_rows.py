@@ -19,6 +19,27 @@ from query_run_blob b join query_run r on r.id = b.run_id
     left join query_run_chunk c on c.run_id = b.run_id and c.token = r.token
 where b.run_id = %(run_id)s order by c.seq"""
 
+# The same of the chunks that hold some of the rows asked for, the first few with their rows: a page takes one
+# round trip. How many rows a chunk has is kept beside it, so the others are not read.
+_AT_ONCE: Final = 3
+_PAGE: Final = f"""
+with stored as (
+    select b.format, r.token from query_run_blob b join query_run r on r.id = b.run_id
+    where b.run_id = %(run_id)s),
+chunk as (
+    select c.token, c.seq, c.row_count,
+        (sum(c.row_count) over (order by c.seq) - c.row_count)::bigint as before
+    from query_run_chunk c
+    where c.run_id = %(run_id)s and c.token = (select token from stored)),
+wanted as (
+    select *, row_number() over (order by seq) as place from chunk
+    where before + row_count > %(offset)s and (%(end)s::bigint is null or before < %(end)s))
+select s.format, w.token, w.seq, w.row_count, w.before, c.data
+from stored s left join wanted w on true
+    left join query_run_chunk c
+        on w.place <= {_AT_ONCE} and c.run_id = %(run_id)s and c.token = w.token and c.seq = w.seq
+order by w.seq"""
+
 _CHUNK: Final = """
 select data from query_run_chunk where run_id = %(run_id)s and token = %(token)s and seq = %(seq)s"""
 
@@ -36,37 +57,58 @@ async def stored_rows(
         NotFound: the run was deleted meanwhile.
     """
     parameters: Row = {"run_id": stored.run.id}
-    condition = None if stored.rows is None else row_filters.shown(stored.rows, parameters)
+    end = None if limit is None else min(offset + limit, _INT64 - 1)
+    offset = min(offset, _INT64 - 1)
+    if stored.rows is None:
+        async for piece in _all_shown(reader, stored.run.id, offset=offset, end=end):
+            yield piece
+        return
+    condition = row_filters.shown(stored.rows, parameters)
     chunks = await reader.ask(_CHUNKS, parameters)
     if not chunks:
         raise NotFound("result of run", stored.run.id)
     if chunks[0]["seq"] is None:
-        end = None if limit is None else min(offset + limit, _INT64 - 1)
-        parameters |= {"offset": min(offset, _INT64 - 1), "end": end}
-        for row in await reader.ask(row_filters.document_rows(condition or "true"), parameters):
+        parameters |= {"offset": offset, "end": end}
+        for row in await reader.ask(row_filters.document_rows(condition), parameters):
             yield row["data"]
         return
-    statement = _CHUNK if condition is None else row_filters.chunk_rows(condition)
     left = limit
     for chunk in chunks:
         if left is not None and left <= 0:
             return
-        count = chunk["row_count"]
-        if condition is None and offset >= count:
-            # How many rows it has is kept beside it: it need not be read to be passed over.
-            offset -= count
-            continue
-        rows = await reader.ask(statement, {**parameters, "token": chunk["token"], "seq": chunk["seq"]})
+        found = {**parameters, "token": chunk["token"], "seq": chunk["seq"]}
+        rows = await reader.ask(row_filters.chunk_rows(condition), found)
         if not rows:
             raise NotFound("result of run", stored.run.id)
-        data: bytes = rows[0]["data"]
-        if condition is None and not offset and (left is None or left >= count):
-            yield data
-            left = None if left is None else left - count
-            continue
-        shown = _array.decode(data)
+        shown = _array.decode(rows[0]["data"])
         part = shown[offset : None if left is None else offset + left]
         offset = max(0, offset - len(shown))
         if part:
             left = None if left is None else left - len(part)
+            yield b"[%b]" % b",".join(part)
+
+
+async def _all_shown(reader: Reader, run_id: int, *, offset: int, end: int | None) -> AsyncGenerator[bytes]:
+    parameters: Row = {"run_id": run_id, "offset": offset, "end": end}
+    chunks = await reader.ask(_PAGE, parameters)
+    if not chunks:
+        raise NotFound("result of run", run_id)
+    if chunks[0]["format"] == "jsonb":
+        for row in await reader.ask(row_filters.document_rows("true"), parameters):
+            yield row["data"]
+        return
+    while chunks:
+        chunk = chunks.pop(0)
+        if chunk["seq"] is None:
+            return
+        data: bytes | None = chunk["data"]
+        if data is None:
+            rows = await reader.ask(_CHUNK, {"run_id": run_id, "token": chunk["token"], "seq": chunk["seq"]})
+            if not rows:
+                raise NotFound("result of run", run_id)
+            data = rows[0]["data"]
+        before, count = chunk["before"], chunk["row_count"]
+        if before >= offset and (end is None or before + count <= end):
+            yield data
+        elif part := _array.decode(data)[max(0, offset - before) : None if end is None else end - before]:
             yield b"[%b]" % b",".join(part)
