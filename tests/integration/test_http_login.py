@@ -196,6 +196,18 @@ def test_sessions_are_listed_and_ended_by_their_owner_alone(people: People) -> N
     assert client.get("/api/users/me/sessions?limit=0").status_code == 400
 
 
+def test_logout_takes_no_body_or_an_empty_object(people: People) -> None:
+    client = people.session(people.account("ada"))
+    text = {"Content-Type": "text/plain"}
+    assert code(client.post("/api/auth/logout", content="{}", headers=text)) == (
+        415,
+        "unsupported_media_type",
+    )
+    assert code(client.post("/api/auth/logout", json={"all": True})) == (400, "invalid_request")
+    assert client.get("/api/users/me").status_code == 200
+    assert client.post("/api/auth/logout", json={}).status_code == 204
+
+
 def test_logout_ends_the_session_and_takes_the_cookie_back(people: People) -> None:
     sid = people.sid(people.account("ada"))
     answer = people.client(sid=sid).post("/api/auth/logout")

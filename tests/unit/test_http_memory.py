@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -121,3 +122,36 @@ def test_age_that_is_told_again_is_still_right(age: float, fresh_for: str | None
     now = Freshness(since=since, fresh_for=fresh_for, now=since + timedelta(seconds=age + at - 50.0))
     if at < told.until - 0.001:
         assert dict(told.headers) == dict(Age.of(now, at).headers)
+
+
+class Quick:
+    """A database that answers at once."""
+
+    async def look(self, queries: Collection[int], runs: Collection[int]) -> Sighting:
+        return Sighting(epoch=1, latest={}, runs={})
+
+    async def rights(self, queries: Collection[int]) -> Mapping[int, QueryRights]:
+        return {}
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_process_that_was_held_up_does_not_say_that_the_database_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pgsched.entrypoints.http.deadline.PATIENCE_S", 0.05)
+    monkeypatch.setattr("pgsched.application.watching.TRUSTED_S", 0.3)
+    watching = Watching(Quick())
+    looking = asyncio.create_task(watching.run())
+    while not watching.trusted:  # noqa: ASYNC110 (it sets no event)
+        await asyncio.sleep(0)
+
+    async def heavy() -> None:
+        await asyncio.sleep(0.01)
+        time.sleep(0.5)  # noqa: ASYNC251 (that is what this is about)
+        await asyncio.sleep(0.1)
+
+    await Deadline(watching).keep(heavy())
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from importlib import import_module
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -18,6 +19,10 @@ from pgsched.domain.errors import NotFound
 
 #: arrays of rows larger than this, in bytes, are written beside the event loop
 _LARGE = 64 * 1024
+
+#: what writes Parquet and Arrow, and whether it is there
+_ARROW = "pgsched.adapters.formats.arrow_tables"
+_loaded: set[str] = set()
 
 _T = TypeVar("_T")
 
@@ -65,6 +70,10 @@ async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenera
     schema = document[0] or stored.table_schema or b'{"fields":[]}'
     if shape.columns is not None:
         schema = picked(schema, shape.columns)
+    if shape.format in (Format.PARQUET, Format.ARROW) and _ARROW not in _loaded:
+        # a second of loading must not keep everybody else waiting
+        await asyncio.to_thread(import_module, _ARROW)
+        _loaded.add(_ARROW)
     writer = _writer(stored, schema, shape)
 
     def rows() -> AsyncGenerator[bytes]:

@@ -101,11 +101,12 @@ def routes(identity: Identity) -> list[HTTPRouteHandler]:
         operation_id="logOut",
         summary="Log out: the session opens nothing any more",
         tags=["Login"],
-        responses=answers(None, "Logged out.", 403, 503, good=204),
+        responses=answers(None, "Logged out.", 403, 413, 415, 503, good=204),
     )
     async def log_out(request: Request[Any, Any, Any]) -> Response[None]:
         caller = caller_of(request)
         account = caller.require(Right.VIEWER)
+        await bodies.read_nothing(request)
         if caller.session_id is not None:
             await identity.end_session(account, caller.session_id, actor_of(request))
         cookie = _cookie(request, "", 0)

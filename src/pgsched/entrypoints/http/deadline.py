@@ -13,6 +13,8 @@ from pgsched.entrypoints.http.problems import Overloaded
 #: seconds that a request waits, at least, for a database that is not seen
 PATIENCE_S: Final = 1.5
 _AGAIN_S: Final = 0.25
+#: seconds later than meant that tell that this process had no time
+_HELD_UP_S: Final = 0.25
 #: requests that try a database which is not seen, at once
 _MOST_TRYING: Final = 32
 #: requests that are answered at once by one process
@@ -53,8 +55,9 @@ class Deadline:
         if watching is None:
             await task
             return
-        patience = PATIENCE_S
+        loop, patience = asyncio.get_running_loop(), PATIENCE_S
         while True:
+            began = loop.time()
             try:
                 done, _ = await asyncio.wait({task}, timeout=patience)
             except asyncio.CancelledError:
@@ -63,7 +66,9 @@ class Deadline:
             if done:
                 task.result()
                 return
-            if not watching.trusted:
+            # a process that was held up itself has not looked either: that says nothing of the database
+            held_up = loop.time() - began > patience + _HELD_UP_S
+            if not watching.trusted and not held_up:
                 self._left.add(task)
                 raise _away()
             patience = _AGAIN_S
