@@ -13,7 +13,11 @@ from zoneinfo import ZoneInfo
 
 def plant(name: str) -> None:
     """Change the production code of this process; an empty name changes nothing."""
+    from pgsched.adapters.postgres import finishing
+
     if name:
+        # the defects are planted in the statement that ends one run
+        finishing.SMALL_BYTES = -1  # type: ignore[misc]
         DEFECTS[name]()
 
 

@@ -422,7 +422,7 @@ async def test_planner_that_freezes_holds_its_queries_back_for_seconds_alone(
 
 async def test_backend_that_freezes_is_given_up(database: Fixture) -> None:
     # Regression: its host answers for it, so that its worker waited until it thawed.
-    other = Database(database.conninfo, application_name="one", max_size=2)
+    other = Database(database.conninfo, application_name="one", max_size=1)
     await other.open()
     queue = PostgresRunQueue(other)
     try:

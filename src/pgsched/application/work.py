@@ -34,8 +34,9 @@ POLL_S = 1.0
 HORIZON_S = 60.0
 #: most alarms armed at once
 MAX_ALARMS = 200
-#: jobs planned in one transaction
-PLAN_BATCH = 100
+#: jobs planned in the first transaction of a look, so that the first runs start soon; each further one takes
+#: twice as many, up to the most
+PLAN_BATCH, MOST_PLANNED = 100, 400
 #: seconds between two signs of life in the worker's row
 BEAT_EVERY_S = 10.0
 #: seconds between two tries while the database is away; each of them waits for it, too
@@ -185,17 +186,19 @@ class Worker:
         """Plan all that is due, and claim; what was planned starts while the rest is planned."""
         if elapsed_s() < self._plan_from:
             await self._claim(worker_id)
+        jobs = PLAN_BATCH
         while (asked_at := elapsed_s()) >= self._plan_from:
             planned = await self._queue.plan_and_claim(
                 partial(self._decide, asked_at),
                 worker_id,
-                jobs=PLAN_BATCH,
+                jobs=jobs,
                 runs=self._info.concurrency - len(self._held),
             )
             for claim in planned.claims:
                 self._held.carry(claim, asked_at=asked_at)
-            if planned.jobs < PLAN_BATCH:
+            if planned.jobs < jobs:
                 return
+            jobs = min(2 * jobs, MOST_PLANNED)
 
     def _told(self) -> dict[str, float]:
         """Figures of this process; each run that is held has a connection to its source."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -54,6 +56,29 @@ async def test_success_without_rows_has_a_result(world: World) -> None:
     ended = await world.succeeded(await world.job())
     assert ended.rows_returned == 0
     assert await document_of(world, ended) == {"schema": SCHEMA, "data": []}
+
+
+async def test_successes_at_the_same_time_are_each_their_own(world: World) -> None:
+    """Small, large and lost ones together: every run has its own result, and the lost one has none."""
+    source = await world.source(max_concurrency=6)
+    claims = [await world.running(await world.job(data_source_id=source.id)) for _ in range(6)]
+    texts = ["plain", 'quo"ted \\ {brace} NULL', "☃ \t", "", "x" * 50_000, "lost"]
+    results = [success({"n": text}) for text in texts]
+    results[0] = replace(results[0], param_values={"day": 'a "day"', "none": None})
+    lost = claims[5].hold
+    claims[5] = replace(claims[5], hold=replace(lost, token=lost.token + 1))
+    ended = await asyncio.gather(
+        *(world.queue.succeed(claim.hold, result) for claim, result in zip(claims, results, strict=True)),
+        return_exceptions=True,
+    )
+    assert isinstance(ended.pop(), LeaseLost)
+    assert await world.queue.status_of(lost.run_id) is RunStatus.RUNNING
+    assert [run.id for run in ended] == [claim.hold.run_id for claim in claims[:5]]
+    assert [await document_of(world, run) for run in ended] == [
+        {"schema": SCHEMA, "data": [{"n": text}]} for text in texts[:5]
+    ]
+    assert [run.param_values for run in ended] == [{"day": 'a "day"', "none": None}, None, None, None, None]
+    assert [run for run in ended if run != await world.run(run.id)] == []
 
 
 async def test_numbers_of_a_result_keep_their_digits(world: World) -> None:

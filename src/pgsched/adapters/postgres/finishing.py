@@ -1,13 +1,14 @@
 """Successes recorded together: runs that end at the same time share one message and one commit.
 
-Each is still one statement guarded by its own token and lease, and each success has its one blob; a lost
-lease concerns its run alone. When one result is refused nothing of the batch is there, and each is recorded
-by itself.
+Each is still guarded by its own token and lease, and each success has its one blob; a lost lease concerns its
+run alone. Small results share a statement as well. When one result is refused nothing of the batch is there,
+and each is recorded by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,8 @@ from pgsched.domain.runs import Hold, Run, Success
 
 #: most runs in one transaction
 MOST_TOGETHER: Final = 32
+#: bytes of rows up to which results share a statement: setting one up takes longer than writing them
+SMALL_BYTES: Final = 4096
 #: bytes of rows above which a result is recorded by itself: parsing it would keep others waiting
 LARGE_BYTES: Final = 256 * 1024
 #: seconds within which the server answers; a frozen backend must not hold up every run that ends here
@@ -69,9 +72,15 @@ class Finishing:
                 ending.run.cancel()
 
     async def _record(self, together: list[_Ending]) -> None:
+        small = [ending for ending in together if _is_small(ending.success)]
+        if len(small) == 1:
+            small = []
+        others = [ending for ending in together if ending not in small]
         try:
             async with self._database.pipeline(within_s=ANSWER_S) as pipeline:
-                answers = [pipeline.send(sql.SUCCEED, _told(each.hold, each.success)) for each in together]
+                answers = [pipeline.send(sql.SUCCEED, _told(each.hold, each.success)) for each in others]
+                if small:
+                    answers.append(pipeline.send(sql.SUCCEED_TOGETHER, _told_together(small)))
         except (DataError, ProgramLimitExceeded):
             await asyncio.gather(*(self._record_alone(each) for each in together))
         except BaseException as error:
@@ -80,8 +89,10 @@ class Finishing:
             if not isinstance(error, Exception):
                 raise
         else:
-            for ending, answer in zip(together, answers, strict=True):
-                _tell(ending, run_from(answer.rows[0]) if answer.rows else lost(ending.hold))
+            ended = {row["id"]: row for answer in answers for row in answer.rows}
+            for ending in together:
+                row = ended.get(ending.hold.run_id)
+                _tell(ending, lost(ending.hold) if row is None else run_from(row))
 
     async def _record_alone(self, ending: _Ending) -> None:
         try:
@@ -133,6 +144,26 @@ def _told(hold: Hold, success: Success) -> Row:
         "document": Jsonb(success, dumps=_document),
         "chunks": success.chunks,
         "param_values": None if success.param_values is None else Jsonb(success.param_values),
+    }
+
+
+def _is_small(success: Success) -> bool:
+    return len(success.data) <= SMALL_BYTES and not success.chunks
+
+
+def _told_together(endings: list[_Ending]) -> Row:
+    successes = [ending.success for ending in endings]
+    return {
+        "ids": [ending.hold.run_id for ending in endings],
+        "tokens": [ending.hold.token for ending in endings],
+        "rows": [success.rows for success in successes],
+        "truncated": [success.truncated for success in successes],
+        "byte_sizes": [success.byte_size for success in successes],
+        "documents": [_document(success).decode() for success in successes],
+        "param_values": [
+            None if success.param_values is None else json.dumps(success.param_values)
+            for success in successes
+        ],
     }
 
 

@@ -231,6 +231,29 @@ healed as (
     where j.id = r.query_id and j.consecutive_failures > 0)
 select {RUN_COLUMNS} from r"""
 
+# The same for several runs with small results. Each is judged by its own token and lease, as above.
+SUCCEED_TOGETHER: Final = f"""
+with told as (
+    select * from unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(rows)s::bigint[],
+            %(truncated)s::boolean[], %(byte_sizes)s::bigint[], %(documents)s::text[],
+            %(param_values)s::text[])
+        as told (id, token, rows, truncated, byte_size, document, param_values)),
+r as (
+    update query_run r set status = 'success', rows_returned = told.rows, truncated = told.truncated,
+        param_values = told.param_values::jsonb, {ENDED}
+    from told
+    where r.id = told.id and r.token = told.token and r.status = 'running'
+        and r.lease_until > clock_timestamp()
+    returning r.*, told.document, told.byte_size),
+blob as (
+    insert into query_run_blob (run_id, format, df_json, row_count, byte_size)
+    select id, 'jsonb', document::jsonb, rows_returned, byte_size from r),
+swept as (delete from query_run_chunk c using r where c.run_id = r.id),
+healed as (
+    update query_job j set consecutive_failures = 0 from r
+    where j.id = r.query_id and j.consecutive_failures > 0)
+select {RUN_COLUMNS} from r"""
+
 _PAUSES: Final = """j.paused_at is null and j.pause_after_failures > 0
             and j.consecutive_failures + 1 >= j.pause_after_failures"""
 
