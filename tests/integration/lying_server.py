@@ -6,6 +6,7 @@ Source: PostgreSQL manual, "Frontend/Backend Protocol".
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import struct
 from collections.abc import Awaitable, Callable
@@ -161,3 +162,21 @@ class LyingServer:
             await talk.say(data_row(*[b"1"] * len(self._columns)), complete(b"FETCH 1"))
         else:
             await talk.say(complete(word.encode()))
+
+
+def scram(rounds: int) -> Lie:
+    """A login that asks for so many rounds of hashing."""
+
+    async def lie(talk: Talk) -> None:
+        await talk.say(message(b"R", struct.pack("!I", 10) + b"SCRAM-SHA-256\0\0"))
+        _, body = await talk.heard()
+        said = b"r=%bx,s=%b,i=%d" % (body.split(b"r=")[1], base64.b64encode(b"salt" * 4), rounds)
+        request = message(b"R", struct.pack("!I", 11) + said)
+        # in pieces, so that no single look sees the number
+        for start in range(0, len(request), 7):
+            await talk.say(request[start : start + 7])
+            await asyncio.sleep(0.001)
+        await talk.heard()
+        await talk.say(error(b"password authentication failed", code=b"28P01", severity=b"FATAL"))
+
+    return lie

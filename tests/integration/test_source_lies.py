@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import resource
 import socket
 import struct
@@ -20,6 +19,7 @@ from lying_server import (
     message,
     notice,
     row_description,
+    scram,
 )
 from source_fixtures import run, run_at, statement
 
@@ -226,24 +226,6 @@ async def test_others_are_served_while_one_floods(sources, source_db):
         assert time.monotonic() - began < 2
         with pytest.raises(SourceFault):
             await flooded
-
-
-def scram(rounds):
-    """A login that asks for so many rounds of hashing."""
-
-    async def lie(talk):
-        await talk.say(message(b"R", struct.pack("!I", 10) + b"SCRAM-SHA-256\0\0"))
-        _, body = await talk.heard()
-        said = b"r=%bx,s=%b,i=%d" % (body.split(b"r=")[1], base64.b64encode(b"salt" * 4), rounds)
-        request = message(b"R", struct.pack("!I", 11) + said)
-        # in pieces, so that no single look sees the number
-        for start in range(0, len(request), 7):
-            await talk.say(request[start : start + 7])
-            await asyncio.sleep(0.001)
-        await talk.heard()
-        await talk.say(error(b"password authentication failed", code=b"28P01", severity=b"FATAL"))
-
-    return lie
 
 
 @pytest.mark.parametrize("rounds", [MOST_ROUNDS + 1, 2**31 - 1, 10**30])

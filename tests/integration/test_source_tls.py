@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import ssl
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from lying_server import Talk, scram
 from postgres_fixtures import fresh_source, throwaway
 from source_fixtures import address_of, run_at, statement
 from tools import environment, program
 
+from pgsched.adapters.source import connections
 from pgsched.adapters.source.sources import PsycopgSources
-from pgsched.domain.errors import SourceRefused, SourceUntrusted
+from pgsched.application.ports.execution import SourceAddress
+from pgsched.domain.errors import SourceRefused, SourceUnreachable, SourceUntrusted
 from pgsched.domain.runs import Failure
 
 ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
@@ -142,3 +147,41 @@ async def test_cancelling_works_over_tls(encrypted, sources):
         await task
     await asyncio.sleep(0.3)
     assert source.execute(busy) == [(0,)]
+
+
+async def test_a_login_behind_tls_that_hashes_for_long_keeps_nobody_else_waiting(tmp_path, monkeypatch):
+    cert, key = certificate(tmp_path, "rogue")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 1.0)
+    asked = asyncio.Event()
+
+    async def talk(reader, writer):
+        await reader.readexactly(8)
+        writer.write(b"S")
+        await writer.start_tls(context)
+        rogue = Talk(reader, writer)
+        await rogue.startup()
+        asked.set()
+        # some seconds, not hours: the processor is needed
+        await scram(8_000_000)(rogue)
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sources = PsycopgSources()
+    address = SourceAddress(
+        host="127.0.0.1", port=port, dbname="d", username="u", password="p", sslmode="require"
+    )
+    login = asyncio.create_task(run_at(sources, address, statement("select 1")))
+    await asked.wait()
+    turns = 0
+    while not login.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    with pytest.raises(SourceUnreachable):
+        await login
+    # the loop went on while libpq hashed, and the login was given up at its deadline
+    assert turns > 8
+    assert any(thread.name == "pgsched-login" for thread in threading.enumerate())
+    server.close()
+    await sources.close()

@@ -23,8 +23,8 @@ from psycopg.pq import ConnStatus, PGconn, PollingStatus
 from psycopg.pq import abc as pq
 
 from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault
+from pgsched.adapters.source.libpq import AsidePoll, set_verbose
 from pgsched.adapters.source.login import LoginWatch
-from pgsched.adapters.source.verbosity import set_verbose
 from pgsched.application.ports.execution import SourceAddress
 from pgsched.domain.errors import InvalidInput, SourceUnreachable
 from pgsched.domain.sources import host_fault
@@ -33,6 +33,8 @@ from pgsched.domain.sources import host_fault
 _NOWHERE = "/dev/null/none"
 #: seconds for finding, connecting, encrypting and logging in together
 CONNECT_TIMEOUT_S = 10.0
+#: where a connection stands while the server asks for a password
+_LOGGING_IN = (ConnStatus.AWAITING_RESPONSE, ConnStatus.AUTH_OK)
 
 
 class RootCertificates:
@@ -170,18 +172,19 @@ async def _connect(address: SourceAddress, hostaddr: str, root: RootCertificates
     conninfo = make_conninfo("", **parameters(address, hostaddr, root))
     with _no_libpq_variables():
         pgconn = PGconn.connect_start(conninfo.encode())
+    aside = AsidePoll(pgconn)
     try:
         set_verbose(pgconn, verbose=True)
-        await _poll(pgconn, address)
+        await _poll(pgconn, address, aside)
         set_verbose(pgconn, verbose=False)
     except BaseException:
-        pgconn.finish()
+        aside.finish()
         raise
     pgconn.nonblocking = 1
     return pgconn
 
 
-async def _poll(pgconn: pq.PGconn, address: SourceAddress) -> None:
+async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll) -> None:
     watch = LoginWatch(asks_for_tls=address.sslmode != "disable")
     while True:
         if pgconn.status == ConnStatus.BAD:
@@ -189,8 +192,12 @@ async def _poll(pgconn: pq.PGconn, address: SourceAddress) -> None:
         if pgconn.socket >= 0:
             watch.count(pgconn.socket)
             await watch.let_through(pgconn.socket)
-        with _no_libpq_variables():
-            status = pgconn.connect_poll()
+        if watch.is_encrypted and pgconn.status in _LOGGING_IN and aside.is_possible:
+            # libpq has read the variables by now
+            status = await aside.poll()
+        else:
+            with _no_libpq_variables():
+                status = PollingStatus(pgconn.connect_poll())
         if status == PollingStatus.OK:
             return
         if status == PollingStatus.FAILED:

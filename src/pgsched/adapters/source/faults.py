@@ -11,7 +11,6 @@ import re
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
-from pgsched.adapters.source.verbosity import without_state
 from pgsched.domain.errors import (
     LimitExceeded,
     ProtocolBroken,
@@ -70,6 +69,9 @@ _LOGIN_FAULTS = (
     (re.compile(r"the database system is|not (yet )?accepting connections"), "57P03"),
     (re.compile(r"terminating connection due to administrator command"), "57P01"),
 )  # fmt: skip
+#: ``FATAL:  28P01: words`` of a verbose connection, whatever the word for FATAL is
+_STATE = re.compile(r":  ([0-9A-Z]{5}): ")
+_LOCATION = re.compile(r"\n?LOCATION:  [^\n]*\n?")
 #: of those, what may pass by itself: the server is there and has no place or is not up yet
 _PASSING = frozenset({"53300", "57P01", "57P02", "57P03"})
 
@@ -77,10 +79,10 @@ _PASSING = frozenset({"53300", "57P01", "57P02", "57P03"})
 def connection_fault(said: str, *, password: str | None) -> SourceFault:
     """Tell why no connection came about, from what libpq or the server said.
 
-    The SQLSTATE counts, where libpq tells it (see ``verbosity``); a server's words are in any language. For
-    what is libpq's own, and poolers that have one SQLSTATE for everything, the words are looked at.
+    The SQLSTATE counts, where libpq tells it (``libpq.set_verbose``): a server's words are in any language.
+    For what is libpq's own, and poolers that have one SQLSTATE for everything, the words are looked at.
     """
-    usual, sqlstate = without_state(said)
+    usual, sqlstate = _without_state(said)
     text = " ".join(usual.split())
     shown = text or CANNOT_REACH
     if password and password in text:
@@ -97,6 +99,14 @@ def connection_fault(said: str, *, password: str | None) -> SourceFault:
         if pattern.search(text):
             return SourceUntrusted(f"{shown}; {way_out}", public=CANNOT_TRUST)
     return SourceUnreachable(shown, public=CANNOT_REACH)
+
+
+def _without_state(said: str) -> tuple[str, str | None]:
+    """Return a verbose message as it usually is, and the SQLSTATE that was told in it, None for none."""
+    found = _STATE.search(said)
+    if found is None:
+        return said, None
+    return _LOCATION.sub("", _STATE.sub(":  ", said, count=1)), found[1]
 
 
 def lost(said: str) -> SourceFault:

@@ -2,8 +2,8 @@
 
 In SCRAM the server says how often the password is to be hashed, libpq does as it is told, without a bound,
 and with the interpreter's lock held: 2,000,000,000 rounds stop a worker for an hour, its other runs with it.
-So the messages are looked at in the socket before libpq reads them. Behind TLS they cannot be: there the
-server's certificate is the fence (verify-full), and its verification comes first.
+So the messages are looked at in the socket before libpq reads them. Behind TLS they cannot be: there libpq
+hashes in a thread of its own (``libpq.AsidePoll``).
 
 Source: RFC 5802, section 5.1; PostgreSQL manual, "Message Formats".
 """
@@ -41,6 +41,8 @@ class LoginWatch:
         #: whether the answer to a request for encryption is due, one letter
         self._is_letter_due = asks_for_tls
         self._is_over = False
+        #: whether the messages are behind TLS, where they cannot be looked at
+        self.is_encrypted = False
 
     def count(self, fileno: int) -> None:
         """Refuse a server that talks on and on before the client is logged in.
@@ -73,7 +75,7 @@ class LoginWatch:
         if self._is_letter_due:
             if waiting[:1] == b"S":
                 # what follows is TLS
-                self._is_over = True
+                self._is_over = self.is_encrypted = True
                 return True
             place = 1 if waiting[:1] == b"N" else 0
         while place < len(waiting):
