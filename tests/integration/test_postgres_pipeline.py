@@ -87,6 +87,36 @@ async def test_a_fault_of_the_callers_rolls_back_what_was_sent(table):
     assert table.execute("select a from t") == [(2,)]
 
 
+@pytest.mark.parametrize("in_steps", [False, True])
+async def test_what_a_rollback_deallocates_is_prepared_anew(table, in_steps):
+    # Regression: psycopg deallocates every statement when it rolls back, those of pipelines too.
+    async with opened(table, max_size=1) as database:
+
+        async def insert(*values: int) -> None:
+            async with database.pipeline(in_steps=in_steps) as pipeline:
+                for value in values:
+                    pipeline.send(INSERT, {"a": value})
+
+        await insert(1)
+        for _ in range(7):
+            async with database.connection() as connection:
+                # often enough for psycopg to prepare it
+                await connection.execute("select count(*) from t where a > %s", [0])
+
+        async def roll_back() -> None:
+            async with database.transaction() as connection:
+                await connection.execute("select 1")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await roll_back()
+        await insert(2)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await insert(3, 3)
+        await insert(4)
+    assert table.execute("select a from t order by a") == [(1,), (2,), (4,)]
+
+
 async def test_a_caller_that_is_cancelled_rolls_back_and_gives_its_connection_back(table):
     async with opened(table, max_size=1) as database:
         asleep = ("select pg_sleep(60) where %(a)s::integer > 0", 1)

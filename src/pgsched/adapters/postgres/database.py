@@ -16,10 +16,11 @@ from typing import Any, Final
 from psycopg import AsyncConnection, Error
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable, unreachable
-from pgsched.adapters.postgres.pipeline import Pipeline
+from pgsched.adapters.postgres.pipeline import Pipeline, forget
 from pgsched.domain.errors import DatabaseUnavailable
 
 #: seconds to wait for a connection while the server gives none
@@ -168,8 +169,13 @@ class Database:
 
         Raises as ``connection`` does.
         """
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        async with self.connection() as connection:
+            try:
+                async with connection.transaction():
+                    yield connection
+            except BaseException:
+                forget(connection)
+                raise
 
     @asynccontextmanager
     async def begin(self, *, rights: bool = False) -> AsyncIterator[None]:
@@ -296,6 +302,9 @@ class Database:
 
     async def _give_back(self, connection: _Told) -> None:
         self._lent.discard(connection)
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            # the pool rolls back, or gives it up
+            forget(connection)
         if self._pool is None:
             await connection.close()
         else:

@@ -32,8 +32,22 @@ Row = dict[str, Any]
 _PLACE: Final = re.compile(r"%(?:\((\w+)\)s|%)")
 _DONE: Final = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY})
 
-#: names of the statements that a connection has prepared
-_prepared: WeakKeyDictionary[AsyncConnection[Any], set[bytes]] = WeakKeyDictionary()
+
+class _Names:
+    """What a connection has prepared; another generation bears other names."""
+
+    def __init__(self, generation: int = 0) -> None:
+        self.generation = generation
+        self.known: set[bytes] = set()
+
+
+_prepared: WeakKeyDictionary[AsyncConnection[Any], _Names] = WeakKeyDictionary()
+
+
+def forget(connection: AsyncConnection[Any]) -> None:
+    """Prepare everything anew on a connection: psycopg deallocates all there is when it rolls back."""
+    if (names := _prepared.get(connection)) is not None:
+        _prepared[connection] = _Names(names.generation + 1)
 
 
 class Answer:
@@ -59,7 +73,8 @@ class Pipeline:
         #: what is to be filled in, or the name of a statement that was sent to be prepared
         self._waiting: list[Answer | bytes] = []
         self._adapter = Transformer(connection)
-        self._known = _prepared.setdefault(connection, set())
+        names = _prepared.setdefault(connection, _Names())
+        self._known, self._generation = names.known, names.generation
         self._sent_names: list[bytes] = []
         #: whether its transaction has ended and every answer is here
         self.is_over = False
@@ -76,6 +91,7 @@ class Pipeline:
             # behind a pooler: what is prepared here is not there at the next statement
             self._pgconn.send_query_params(text, dumped)
         else:
+            name += b"_%d" % self._generation
             if name not in self._known and name not in self._sent_names:
                 self._pgconn.send_prepare(name, text)
                 self._sent_names.append(name)
@@ -107,7 +123,10 @@ class Pipeline:
         except OperationalError:
             raise
         except Exception:
-            # told by the server; what was begun is rolled back by who gets the connection back
+            # told by the server, which waits for the next statement
+            if self._in_steps:
+                self.send("rollback")
+                await self._sync()
             self.is_over = self._pgconn.status == ConnStatus.OK
             raise
         self.is_over = True
