@@ -27,11 +27,11 @@ _CANCELLED = "cancelled on request"
 _LOST = "the worker was lost while it ran this, twice"
 
 #: seconds within which the server answers what is light, or its backend is taken for frozen
-LIGHT_S = 3.0
+LIGHT_S = 5.0
 #: seconds for a claim, which may wait for one by a worker that froze in it (``IDLE_TIMEOUT_MS``)
-CLAIM_S = 6.0
+CLAIM_S = 8.0
 #: seconds for what may be much at once
-HEAVY_S = 10.0
+HEAVY_S = 15.0
 
 _Row = dict[str, Any]
 
