@@ -278,18 +278,21 @@ async def upgrade_schema(chaos: Chaos) -> str | None:
     async with chaos.meta_busy:
         number = chaos.fleet.newer + 1
         hurt = chaos.fleet.hurt("*", "server")
-        await chaos.ask(
-            f"""begin;
-            set local lock_timeout = '10s';
-            alter table query_run add column chaos_{number} integer not null default 0;
-            alter table query_job add column chaos_{number} integer not null default 0;
-            insert into schema_migration (version, name)
-                select max(version) + 1, 'chaos_{number}' from schema_migration;
-            select pg_sleep({chaos.rng.uniform(0.2, 1.5)});
-            commit"""
-        )
+        try:
+            await chaos.ask(
+                f"""begin;
+                set local lock_timeout = '10s';
+                alter table query_run add column chaos_{number} integer not null default 0;
+                alter table query_job add column chaos_{number} integer not null default 0;
+                insert into schema_migration (version, name)
+                    select max(version) + 1, 'chaos_{number}' from schema_migration;
+                select pg_sleep({chaos.rng.uniform(0.2, 1.5)});
+                commit"""
+            )
+        finally:
+            # where the lock was not to be had in time, nothing happened
+            hurt.until = time.time() + 3
         chaos.fleet.newer = number
-        hurt.until = time.time() + 3
     for member in chaos.fleet.alive():
         await asyncio.sleep(0.5)
         if not await chaos.fleet.stop(member):
@@ -346,6 +349,7 @@ async def _frozen(pid: int, seconds: float, hurt: object, name: str) -> str | No
     try:
         os.kill(pid, signal.SIGSTOP)
     except ProcessLookupError:
+        hurt.until = time.time()  # type: ignore[attr-defined]
         return None
     await asyncio.sleep(seconds)
     with suppress(ProcessLookupError):
