@@ -6,6 +6,7 @@ control character anywhere, every backslash of a PARAM-VALUE part of an escape, 
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def parse(line: bytes) -> Line:
 
 def lines_of(path: Path) -> Iterator[Line]:
     """Read a whole file strictly: each record one line, the last one ended too."""
-    content = path.read_bytes()
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     if content and not content.endswith(b"\n"):
         raise NotSyslog(f"{path}: the last line is torn: {content[-80:]!r}")
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
@@ -89,6 +90,19 @@ def lines_of(path: Path) -> Iterator[Line]:
             yield parse(line)
         except (NotSyslog, ValueError) as error:
             raise NotSyslog(f"{path}, line {number}: {error}") from None
+
+
+#: files that were read to their end, as they were then: path, bytes
+_READ: set[tuple[Path, int]] = set()
+
+
+def check(path: Path) -> int:
+    """Read a whole file strictly and return how many records it has; one that was read before has none."""
+    known = (path, path.stat().st_size)
+    if known in _READ:
+        return 0
+    _READ.add(known)
+    return sum(1 for _ in lines_of(path))
 
 
 def _structured_data(line: bytes, start: int) -> tuple[str | None, dict[str, str], int]:

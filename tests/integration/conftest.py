@@ -22,6 +22,7 @@ from postgres_fixtures import (
     template_of,
     throwaway,
 )
+from strict_syslog import check
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -29,6 +30,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "any_pg_server" in metafunc.fixturenames:
         bins = all_bins()
         metafunc.parametrize("any_pg_server", bins.values(), ids=bins.keys(), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_line_is_strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever services logged in this session, under whichever test, is RFC 5424 to the letter."""
+    yield
+    for path in tmp_path_factory.getbasetemp().rglob("logs/pgsched-*.log*"):
+        check(path)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import psutil
 from postgres_fixtures import Database, SourceDatabase
-from strict_syslog import lines_of
+from strict_syslog import check
 
 from pgsched.adapters.crypto.keygen import generate_pair, write_pair
 
@@ -227,8 +227,7 @@ class Installation:
                     process.kill()
             each.process.wait()
         for path in (self.folder / "logs").glob("*.log*"):
-            for _ in lines_of(path):
-                pass
+            check(path)
 
 
 def flags(options: dict[str, str]) -> list[str]:
