@@ -37,6 +37,9 @@ MAX_ALARMS = 200
 #: jobs planned in the first transaction of a look, so that the first runs start soon; each further one takes
 #: twice as many, up to the most
 PLAN_BATCH, MOST_PLANNED = 100, 400
+#: runs taken in one transaction when places are free: all at once would start and end in step, and the
+#: database stand still while they run
+CLAIM_BATCH = 8
 #: seconds between two signs of life in the worker's row
 BEAT_EVERY_S = 10.0
 #: seconds between two tries while the database is away; each of them waits for it, too
@@ -207,10 +210,13 @@ class Worker:
         return figures
 
     async def _claim(self, worker_id: int) -> None:
-        if free := self._info.concurrency - len(self._held):
-            asked_at = elapsed_s()
-            for claim in await self._queue.claim(worker_id, limit=free):
+        while free := self._info.concurrency - len(self._held):
+            asked_at, limit = elapsed_s(), min(free, CLAIM_BATCH)
+            claims = await self._queue.claim(worker_id, limit=limit)
+            for claim in claims:
                 self._held.carry(claim, asked_at=asked_at)
+            if len(claims) < limit:
+                return
 
     async def _listen(self, attendance: Attendance) -> None:
         while True:
