@@ -61,7 +61,7 @@ def takeovers(checker: Checker, ready: dict[str, float]) -> list[Takeover]:
                 continue
             until = over.timestamp()
             others = any(
-                other is not hurt and other.since < until and other.until > hurt.since - 2
+                other is not hurt and other.since < until and _mended(other) > hurt.since - 2
                 for other in checker.hurts
                 if other.kind not in ("source", "stop") and other.who != hurt.who
             )
@@ -147,6 +147,11 @@ def _without_workers(hurts: list[Hurt], ready: dict[str, float]) -> list[Interva
         at_work += _minus((since, float("inf")), lost)
     first = min((since for since, _ in at_work), default=0.0)
     return _minus((first, float("inf")), at_work)
+
+
+def _mended(hurt: Hurt) -> float:
+    """Return when others have got over it; a worker that was killed has been replaced by then."""
+    return hurt.since + 10 if hurt.kind == "kill" else hurt.until
 
 
 def _end(hurt: Hurt) -> float:
