@@ -106,11 +106,18 @@ def test_another_schedule_is_anchored_at_the_whole_second_of_now_and_due_then() 
     assert after.anchor_at == after.next_run_at == now.replace(microsecond=0)
 
 
-def test_another_schedule_within_the_second_of_a_planned_instant_does_not_name_it_again() -> None:
+def test_another_schedule_within_the_second_of_a_planned_instant_begins_with_the_next_second() -> None:
     before = job()
     after = revised(before, drafted_job({"schedule_expr": "PT2H"}, before.spec).value, NOW)
-    assert after.anchor_at == NOW.replace(microsecond=0)
-    assert after.next_run_at == after.anchor_at + timedelta(hours=2)
+    assert after.anchor_at == after.next_run_at == NOW.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def test_schedule_told_to_start_at_a_planned_instant_does_not_name_it_again() -> None:
+    before = job()
+    start = NOW.replace(microsecond=0)
+    spec = drafted_job({"schedule_expr": "PT2H"}, before.spec).value
+    after = revised(before, spec, NOW, start_at=start)
+    assert (after.anchor_at, after.next_run_at) == (start, start + timedelta(hours=2))
 
 
 @pytest.mark.parametrize("field", ["title", "max_rows", "sql_text"])

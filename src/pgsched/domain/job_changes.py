@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pgsched.domain.drafts import Draft, drafted
@@ -42,7 +42,8 @@ def revised(
 ) -> Job:
     """Return the job as it is after a change at ``now``.
 
-    Another schedule (type, expression, zone, ``start_at``) has a new anchor; enabling again keeps it and goes
+    Another schedule (type, expression, zone, ``start_at``) has a new anchor: the whole second of now, or the
+    next one where the old schedule's instant stands in that second. Enabling again keeps the anchor and goes
     on with the next instant from now. ``resume`` says that somebody enabled the query, which ends a pause and
     forgets the failures before it.
     """
@@ -50,10 +51,13 @@ def revised(
     resumed = resume and spec.enabled and (job.paused_at is not None or not job.spec.enabled)
     if _is_rescheduled(job, spec, start_at):
         anchor = _whole_second(start_at or now)
+        # what the old schedule named in this very second has its outcome, and is not named again
+        taken = anchor if anchor <= now and _is_planned(job, anchor) else None
+        if taken is not None and start_at is None:
+            anchor += timedelta(seconds=1)
         next_run_at = first_instant(spec, anchor, now)
-        if next_run_at == anchor and anchor <= now and _is_planned(job, anchor):
-            # changed within the second of an instant, which has its outcome
-            next_run_at = _schedule(spec, anchor).next_after(anchor)
+        if next_run_at is not None and next_run_at == taken:
+            next_run_at = _schedule(spec, anchor).next_after(taken)
     elif not spec.enabled:
         next_run_at = None
     elif not job.spec.enabled or (resumed and next_run_at is None):
