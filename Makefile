@@ -31,7 +31,7 @@ unit: $(VENV)/.dev
 
 integration: export PGSCHED_TEST_TOOLS = $(if $(TOOLS),required)
 integration: $(VENV)/.dev tools
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration || { [ $$? = 1 ] && \
+	$(BIN)/python -m pytest -n 3 --dist loadfile tests/integration || { [ $$? = 1 ] && \
 		echo "== those that failed, once more, alone and from the start" && \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5 -v tests/integration; }
 
@@ -79,7 +79,8 @@ tools: $(TOOLS_THERE)
 $(TOOLS_THERE):
 	@mkdir -p .tools; PATH="$$PATH:/usr/local/sbin:/usr/sbin:/sbin"; missing=; \
 	for tool in $(TOOLS); do command -v $${tool%@*} >/dev/null || missing="$$missing $${tool#*@}"; done; \
-	[ -z "$$missing" ] || deploy/system-packages --into .tools $$missing
+	[ -z "$$missing" ] || deploy/system-packages --into .tools $$missing || \
+		{ sleep 10 && deploy/system-packages --into .tools $$missing; }
 	@touch $@
 
 chromium:
