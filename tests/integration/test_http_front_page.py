@@ -112,5 +112,6 @@ def test_schema_page_names_every_operation(api: httpx.Client) -> None:
     document = api.get("/schema/openapi.json")
     assert document.headers["content-type"] == "application/json"
     page = api.get("/schema").text
+    assert "<td>RunWithResult | object[] | object, string, any</td>" in page
     for path in document.json()["paths"]:
         assert path in page
