@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from operator import itemgetter
 
 from psycopg.adapt import AdaptersMap, Transformer
@@ -28,15 +26,17 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq import abc as pq
 from psycopg.types.string import ByteaBinaryLoader
 
+from pgsched.adapters.source.arguments import evaluated, of_an_expression
 from pgsched.adapters.source.catalog import TypeKey, column_types, known_types
+from pgsched.adapters.source.cost import EXPLAIN, refuse_costly
 from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.adapters.source.faults import broken, deadline_passed, lost, query_fault
 from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
 from pgsched.adapters.source.session import MOST_WAITED_BYTES, Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
-from pgsched.domain.errors import CostExceeded, LimitExceeded, QueryFailed, SourceFault
-from pgsched.domain.parameters import SCHEDULED_AT, SCHEDULED_AT_TYPE
-from pgsched.domain.results import NARROW_BYTES, ColumnType, OnLimit, is_unbounded, oid_of, unique_names
+from pgsched.domain.errors import LimitExceeded, QueryFailed, SourceFault
+from pgsched.domain.parameters import SCHEDULED_AT
+from pgsched.domain.results import NARROW_BYTES, ColumnType, OnLimit, is_unbounded, unique_names
 
 #: milliseconds the source gets beyond the timeout to end the statement itself
 GRACE_MS = 1000
@@ -50,13 +50,10 @@ BATCH_BYTES = 1 << 20
 
 _PREFIX = "DECLARE pgsched NO SCROLL CURSOR WITHOUT HOLD FOR "
 _CURSOR = b"pgsched"
-_EXPLAIN = b"EXPLAIN (FORMAT JSON) "
 #: most rows that the source collects at once
 FETCH_ROWS = 10_001
 #: FETCHes under way at once: while the rows of one are read, the source collects those of the next
 _MOST_UNDER_WAY = 2
-_FETCH_VALUES = Command(sql=b"FETCH 2 FROM pgsched_values")
-_CLOSE_VALUES = Command(sql=b"CLOSE pgsched_values")
 #: the loader of every type, by the OID that stands for all that are not known
 _ANY = 0
 _BYTES = AdaptersMap()
@@ -147,60 +144,18 @@ class RowStream:
         return {argument.name: text for argument, text in given if argument.name != SCHEDULED_AT}
 
     async def _evaluate(self) -> list[str | None]:
-        """Let the source evaluate the arguments that are expressions, through a cursor as well."""
-        session, statement = self._session, self._statement
-        asked = [argument for argument in statement.arguments if argument.sql is not None]
-        columns = ", ".join(f"(\n{argument.sql}\n)::{argument.type}::pg_catalog.text" for argument in asked)
-        at = statement.scheduled_at
-        declare = Command(
-            sql=f"DECLARE pgsched_values NO SCROLL CURSOR WITHOUT HOLD FOR SELECT {columns}".encode(),
-            params=[None if at is None else at.encode()],
-            types=[oid_of(SCHEDULED_AT_TYPE)],
-        )
-        for command in (declare, _FETCH_VALUES, _CLOSE_VALUES):
-            session.send(command)
-        await session.sync()
         try:
-            values = (await session.results(5))[3]
+            self._arguments = await evaluated(self._session, self._statement)
         except CommandFailed as failed:
-            fault = self._fault(failed.result, _NOT_THEIRS)
-            if isinstance(fault, QueryFailed):
-                fault = QueryFailed(
-                    f"a parameter's expression failed: {fault.detail}",
-                    sqlstate=fault.sqlstate,
-                    public=fault.public,
-                )
-            raise fault from None
-        if values.ntuples != 1 or values.nfields != len(asked):
-            raise QueryFailed(
-                "a parameter's expression gave more than one value", sqlstate="42601", position=None
-            )
-        found = iter(values.get_value(0, place) for place in range(len(asked)))
-        self._arguments = [
-            argument.text
-            if argument.sql is None
-            else (None if (value := next(found)) is None else value.decode())
-            for argument in statement.arguments
-        ]
+            raise of_an_expression(self._fault(failed.result, _NOT_THEIRS)) from None
         return self._arguments
 
     async def _refuse_costly(self, declare: Command, before: int, most: int) -> None:
-        """Ask the planner what the statement costs; ``before`` commands are under way already."""
-        session = self._session
-        session.send(replace(declare, sql=_EXPLAIN + declare.sql))
-        await session.sync()
         try:
-            plan = (await session.results(before + 1))[-1]
+            await refuse_costly(self._session, declare, before=before, most=most)
         except CommandFailed as failed:
-            prefix = len(_EXPLAIN) + len(_PREFIX) if failed.index == before else _NOT_THEIRS
+            prefix = len(EXPLAIN) + len(_PREFIX) if failed.index == before else _NOT_THEIRS
             raise self._fault(failed.result, prefix) from None
-        (explained,) = json.loads(plan.get_value(0, 0) or b"[{}]")
-        cost = explained["Plan"]["Total Cost"]
-        if cost > most:
-            raise CostExceeded(
-                f"the source's planner expects a cost of {cost:.0f}, the source allows {most} (max_cost); "
-                "it was not run"
-            )
 
     async def _send_fetch(self) -> None:
         """Ask for more rows when there may be more, and for the cleanup behind the last."""

@@ -1,0 +1,33 @@
+"""A source's ceiling on what a statement may cost: its planner is asked before the statement runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from pgsched.adapters.source.session import Command, Session
+from pgsched.domain.errors import CostExceeded
+
+#: put before a statement, asks for its plan (https://www.postgresql.org/docs/current/sql-explain.html)
+EXPLAIN = b"EXPLAIN (FORMAT JSON) "
+
+
+async def refuse_costly(session: Session, declare: Command, *, before: int, most: int) -> None:
+    """Refuse a statement whose plan costs more than ``most``, in the planner's units.
+
+    ``before`` commands are under way already; their answers are read here too.
+
+    Raises:
+        CommandFailed: the source refused a command; number ``before`` is the EXPLAIN.
+        CostExceeded: the planner expects more; nothing was run.
+    """
+    session.send(replace(declare, sql=EXPLAIN + declare.sql))
+    await session.sync()
+    plan = (await session.results(before + 1))[-1]
+    (explained,) = json.loads(plan.get_value(0, 0) or b"[{}]")
+    cost = explained["Plan"]["Total Cost"]
+    if cost > most:
+        raise CostExceeded(
+            f"the source's planner expects a cost of {cost:.0f}, the source allows {most} (max_cost); "
+            "it was not run"
+        )
