@@ -18,6 +18,7 @@ from postgres_fixtures import Database as Fixture
 from pgsched.adapters.postgres.clock import PostgresClock
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.jobs import PostgresJobs
+from pgsched.adapters.postgres.kept import PostgresKeptConnections
 from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.adapters.postgres.views import PostgresRunView
@@ -227,6 +228,35 @@ async def test_plan_and_claim_at_once_lose_nothing(
         "select count(*) from query_run r full join query_run_blob b on b.run_id = r.id"
         " where (r.status = 'success') is distinct from (b.run_id is not null)"
     ) == [(0,)]
+
+
+async def test_places_asked_for_at_once_never_add_up_to_more_than_there_are(
+    racers: list[PostgresRunQueue], setting: Setting, database: Fixture
+) -> None:
+    most = 6
+    jobs = await setting.jobs(8, max_concurrency=most, enabled=False)
+    source_id = jobs[0].spec.data_source_id
+    used = """
+        select coalesce(sum(greatest(running, noted)), 0) from (
+            select worker_id, sum(running) as running, sum(noted) as noted from (
+                select worker_id, 1, 0 from query_run where status = 'running'
+                union all select worker_id, 0, connections from source_kept) each (worker_id, running, noted)
+            group by worker_id) one"""
+    seen = []
+
+    async def work(number: int, queue: PostgresRunQueue) -> None:
+        kept = PostgresKeptConnections(queue._database)
+        for turn in range(12):
+            await queue.request(jobs[(turn + number) % len(jobs)].id)
+            claims = await queue.claim(number, limit=3)
+            await kept.note(number, source_id, len(claims) + turn % 3, for_s=30)
+            seen.append(database.execute(used)[0][0])
+            for claim in claims:
+                await queue.succeed(claim.hold, success())
+            await kept.note(number, source_id, turn % 4, for_s=30)
+
+    await asyncio.gather(*(work(*racer) for racer in enumerate(racers, 1)))
+    assert max(seen) == most
 
 
 async def test_only_one_of_many_ends_a_run(racers: list[PostgresRunQueue], setting: Setting) -> None:

@@ -14,9 +14,10 @@ import pytest
 from postgres_fixtures import fresh_source, new_name
 from source_fixtures import address_of, run, run_at, statement
 
-from pgsched.adapters.source.pool import KEPT_S
+from pgsched.adapters.source import places, pool
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.domain.errors import DatabaseUnavailable, QueryFailed, SourceRefused
+from pgsched.domain.runs import LEASE_S
 
 PID = "select pg_backend_pid() pid"
 
@@ -89,7 +90,8 @@ async def test_what_is_open_is_noted_when_it_grows_and_taken_back_at_the_end(sou
 
     async def keep(connections, for_s):
         notes.append(connections)
-        assert for_s > KEPT_S
+        assert for_s == LEASE_S
+        return connections
 
     async def some(count):
         slow = statement("select pg_sleep(0.2)::text s")
@@ -104,6 +106,45 @@ async def test_what_is_open_is_noted_when_it_grows_and_taken_back_at_the_end(sou
     assert max(notes) == 3
     await sources.close()
     assert notes[-1] == 0
+
+
+def open_at(source_db):
+    count = "select count(*) from pg_stat_activity where usename = 'reader' and datname = current_database()"
+    return source_db.execute(count)[0][0]
+
+
+async def test_what_has_no_place_is_closed(sources, source_db):
+    async def two(connections, _for_s):
+        return min(connections, 2)
+
+    slow = statement("select pg_sleep(0.2)::text s")
+    await asyncio.gather(*(run_at(sources, address_of(source_db), slow, keep=two) for _ in range(5)))
+    await asyncio.sleep(0.2)
+    assert open_at(source_db) == 2
+
+
+@pytest.mark.parametrize("after", ["refused", "away"])
+async def test_places_are_renewed_while_connections_are_kept(sources, source_db, monkeypatch, after):
+    monkeypatch.setattr(pool, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(places, "SELF_KILL_S", 1.0)
+    monkeypatch.setattr(places, "RENEW_EVERY_S", 0.3)
+    asked, granted = [], [1, 1, 1]
+
+    async def keep(connections, _for_s):
+        asked.append(connections)
+        if granted:
+            return granted.pop()
+        if after == "away":
+            raise DatabaseUnavailable("the metadata database is away")
+        return 0
+
+    await run_at(sources, address_of(source_db), statement(PID), keep=keep)
+    await asyncio.sleep(0.6)
+    assert open_at(source_db) == 1
+    assert asked[:2] == [1, 1]
+    await asyncio.sleep(2.0)
+    assert open_at(source_db) == 0
+    assert not granted
 
 
 async def test_no_more_connections_are_open_than_runs_at_once(source_db, pg_server):

@@ -116,8 +116,8 @@ class DryRun:
                 on_limit=OnLimit.TRUNCATE,
             )
 
-            async def keep(connections: int, for_s: float) -> None:
-                await self._kept.note(self._keeper_id, source.id, connections, for_s=for_s)
+            async def keep(connections: int, for_s: float) -> int:
+                return await self._kept.note(self._keeper_id, source.id, connections, for_s=for_s)
 
             # the only place of a source is not kept from its runs
             may_keep = keep if source.max_concurrency > 1 else None

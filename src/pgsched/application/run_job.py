@@ -91,8 +91,8 @@ class RunJob:
         async def stage(seq: int, rows: bytes) -> None:
             await _through_outages(lambda: self._queue.stage(claim.hold, seq, rows))
 
-        async def keep(connections: int, for_s: float) -> None:
-            await self._kept.note(claim.worker_id, source.id, connections, for_s=for_s)
+        async def keep(connections: int, for_s: float) -> int:
+            return await self._kept.note(claim.worker_id, source.id, connections, for_s=for_s)
 
         async with (
             Staging(stage) as staging,

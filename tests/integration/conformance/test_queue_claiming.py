@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from worlds import WORKER, World
 from pgsched.application.ports.queue import Planned, Renewal
 from pgsched.domain.errors import NotFound
 from pgsched.domain.jobs import OverlapPolicy
-from pgsched.domain.runs import LEASE_S, MAX_PARALLEL, RunStatus, Trigger
+from pgsched.domain.runs import LEASE_S, MAX_PARALLEL, Hold, RunStatus, Trigger
 
 MINUTE = timedelta(minutes=1)
 
@@ -228,16 +229,88 @@ async def test_places_come_free_when_taken_back_or_expired(world: World) -> None
     await world.kept.note(WORKER + 1, source.id, 1, for_s=60)
     await world.kept.note(WORKER + 1, source.id, 0, for_s=60)
     claim = await world.claim()
-    await world.kept.note(WORKER + 1, source.id, 1, for_s=60)
     await world.queue.succeed(claim.hold, success())
+    await world.kept.note(WORKER + 1, source.id, 1, for_s=60)
     await world.queue.request(jobs[1].id)
     assert await world.queue.claim(WORKER, limit=9) == []
     await world.advance(60)
     assert len(await world.queue.claim(WORKER, limit=9)) == 1
 
 
-async def test_places_at_a_source_that_is_gone_are_passed_over(world: World) -> None:
-    await world.kept.note(WORKER, 4711, 1, for_s=60)
+async def test_places_at_a_source_that_is_gone_are_none(world: World) -> None:
+    assert await world.kept.note(WORKER, 4711, 1, for_s=60) == 0
+
+
+async def test_no_more_places_are_granted_than_others_leave(world: World) -> None:
+    source = await world.source(max_concurrency=5)
+    first, second = [await world.job(data_source_id=source.id) for _ in range(2)]
+    assert await world.kept.note(WORKER, source.id, 9, for_s=30) == 5
+    assert await world.kept.note(WORKER + 1, source.id, 1, for_s=30) == 0
+    assert await world.kept.note(WORKER, source.id, 2, for_s=30) == 2
+    assert await world.kept.note(WORKER + 1, source.id, 9, for_s=30) == 3
+    await world.kept.note(WORKER + 1, source.id, 0, for_s=30)
+    # a run that its worker has no note for takes a place, too, from everyone but itself
+    await world.running(first, worker_id=WORKER + 1)
+    await world.running(second, worker_id=WORKER)
+    assert await world.kept.note(WORKER, source.id, 9, for_s=30) == 4
+    assert await world.kept.note(WORKER + 1, source.id, 9, for_s=30) == 1
+
+
+async def test_notes_made_anew_leave_no_run_without_a_worker_that_may_start_it(world: World) -> None:
+    """A worker whose notes were dropped while it was silent finds its places given to others."""
+    source = await world.source(max_concurrency=4)
+    for _ in range(4):
+        await world.queue.request((await world.job(data_source_id=source.id)).id)
+    assert await world.kept.note(WORKER, source.id, 3, for_s=30) == 3
+    await world.advance(30)
+    claims = await world.queue.claim(WORKER + 1, limit=9)
+    assert await world.kept.note(WORKER + 1, source.id, 4, for_s=30) == 4
+    for claim in claims:
+        await world.queue.succeed(claim.hold, success())
+    assert await world.kept.note(WORKER, source.id, 3, for_s=30) == 0
+    await world.queue.request((await world.job(data_source_id=source.id)).id)
+    assert await world.queue.claim(WORKER, limit=9) == []
+    assert len(await world.queue.claim(WORKER + 1, limit=9)) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_there_are_never_too_many_and_never_none(world: World, seed: int) -> None:
+    """Over any course of claims, notes, ends and expiries."""
+    rng, most = random.Random(seed), 4
+    source = await world.source(max_concurrency=most)
+    jobs = [await world.job(data_source_id=source.id) for _ in range(12)]
+    workers = (WORKER, WORKER + 1, WORKER + 2)
+    holds: dict[int, list[Hold]] = {worker: [] for worker in workers}
+    notes: dict[int, tuple[int, float]] = {}
+    waiting, now = 0, 0.0
+    for _ in range(60):
+        worker = rng.choice(workers)
+        match rng.randrange(5):
+            case 0:
+                await world.queue.request(rng.choice(jobs).id)
+                waiting += 1
+            case 1:
+                taken = await world.queue.claim(worker, limit=rng.randint(1, 4))
+                holds[worker] += [claim.hold for claim in taken]
+                waiting -= len(taken)
+            case 2:
+                granted = await world.kept.note(worker, source.id, rng.randint(0, 5), for_s=30)
+                notes[worker] = (granted, now + 30)
+            case 3 if holds[worker]:
+                await world.queue.succeed(holds[worker].pop(), success())
+            case _:
+                step = rng.choice((0.0, 1.0, 9.0))
+                await world.advance(step)
+                now += step
+                for each in workers:
+                    await world.queue.renew(each, holds[each])
+        used = {w: max(len(holds[w]), notes[w][0] if notes.get(w, (0, 0.0))[1] > now else 0) for w in workers}
+        assert sum(used.values()) <= most
+    for worker in workers:
+        for hold in holds[worker]:
+            await world.queue.succeed(hold, success())
+    await world.queue.request(jobs[0].id)
+    assert any([await world.queue.claim(worker, limit=1) for worker in workers])
 
 
 async def test_sources_take_turns_however_long_their_lines_are(world: World) -> None:

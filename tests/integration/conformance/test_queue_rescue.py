@@ -310,7 +310,7 @@ async def test_places_that_a_lost_worker_kept_come_free(world: World) -> None:
     source = await world.source(max_concurrency=1)
     job = await world.job(data_source_id=source.id)
     async with world.workers.enlist(worker_info()) as attendance:
-        await world.kept.note(attendance.worker_id, source.id, 1, for_s=600)
+        await world.kept.note(attendance.worker_id, source.id, 1, for_s=LEASE_S + 1)
         await world.queue.request(job.id)
         assert await world.queue.reap() == []
         assert await world.queue.claim(WORKER, limit=9) == []
@@ -322,8 +322,17 @@ async def test_places_that_a_lost_worker_kept_come_free(world: World) -> None:
 async def test_places_of_a_worker_that_let_its_lease_expire_come_free(world: World) -> None:
     source = await world.source(max_concurrency=2)
     claim = await world.running(await world.job(data_source_id=source.id), worker_id=WORKER + 1)
-    await world.kept.note(WORKER + 1, source.id, 2, for_s=600)
+    await world.kept.note(WORKER + 1, source.id, 2, for_s=LEASE_S + 1)
     await world.advance(LEASE_S)
     assert [run.id for run in await world.queue.reap()] == [claim.hold.run_id]
     await world.queue.request((await world.job(data_source_id=source.id)).id)
     assert len(await world.queue.claim(WORKER, limit=9)) == 2
+
+
+async def test_places_promised_before_the_clock_was_set_back_come_free(world: World) -> None:
+    source = await world.source(max_concurrency=1)
+    await world.kept.note(WORKER + 1, source.id, 1, for_s=LEASE_S + 3600)
+    await world.queue.request((await world.job(data_source_id=source.id)).id)
+    assert await world.queue.claim(WORKER, limit=9) == []
+    await world.queue.reap()
+    assert len(await world.queue.claim(WORKER, limit=9)) == 1

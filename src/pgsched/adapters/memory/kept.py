@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from pgsched.adapters.memory.claiming import places_left, running
 from pgsched.adapters.memory.store import MemoryStore
 
 
@@ -13,11 +14,13 @@ class MemoryKeptConnections:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    async def note(self, worker_id: int, source_id: int, connections: int, *, for_s: float) -> None:
-        """Say how many connections a worker may have open at a source for so long."""
-        if source_id not in self._store.sources:
-            return
-        until = self._store.clock.read() + timedelta(seconds=for_s)
-        self._store.kept[worker_id, source_id] = (connections, until)
-        if not connections:
-            del self._store.kept[worker_id, source_id]
+    async def note(self, worker_id: int, source_id: int, connections: int, *, for_s: float) -> int:
+        """Note as many connections of a worker as others leave places for."""
+        now = self._store.clock.read()
+        left = places_left(self._store, worker_id, now).get(source_id, 0)
+        granted = max(0, min(connections, left + running(self._store, worker_id, source_id)))
+        if granted:
+            self._store.kept[worker_id, source_id] = (granted, now + timedelta(seconds=for_s))
+        else:
+            self._store.kept.pop((worker_id, source_id), None)
+        return granted

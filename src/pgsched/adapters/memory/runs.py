@@ -180,7 +180,7 @@ class MemoryRunQueue:
         ]
         gone = self._store.departed | {record.worker_id for record in lost}
         for key, (_, until) in list(self._store.kept.items()):
-            if until <= now or key[0] in gone:
+            if not now < until <= now + _LEASE + _SLACK or key[0] in gone:
                 del self._store.kept[key]
         return [self._rescue(record) for record in lost]
 

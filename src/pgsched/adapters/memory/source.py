@@ -23,7 +23,7 @@ from pgsched.domain.results import PANDAS_VERSION, OnLimit
 
 Row = Mapping[str, object]
 #: seconds for which a connection would be kept
-KEPT_S = 120.0
+NOTED_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +88,7 @@ class ScriptedSource:
                     raise
                 raise QueryTimeout(f"gave no result within {statement.timeout_ms} ms") from None
             if keep is not None:
-                await keep(1, KEPT_S)
+                await keep(1, NOTED_S)
         finally:
             self.running -= 1
 

@@ -5,14 +5,29 @@ from __future__ import annotations
 from typing import Final
 
 from pgsched.adapters.postgres.database import Database
+from pgsched.adapters.postgres.runs_sql import TAKEN
 
-_NOTE: Final = """
+#: seconds within which the server answers; whoever asks waits for one second
+_ANSWER_S: Final = 2.0
+
+# Like a claim: the lock makes the count true until the commit, and the next statement counts.
+_LOCK: Final = "select from data_source where id = %(source_id)s for no key update"
+_GRANT: Final = f"""
+with place as (
+    select s.id, least(%(connections)s::bigint, s.max_concurrency - {TAKEN} + (
+        select count(*) from query_run o
+        where o.status = 'running' and o.data_source_id = s.id and o.worker_id = %(worker_id)s)) as granted
+    from data_source s where s.id = %(source_id)s),
+given_back as (
+    delete from source_kept k
+    where k.worker_id = %(worker_id)s and k.data_source_id = %(source_id)s
+      and not exists (select from place where granted > 0))
 insert into source_kept (worker_id, data_source_id, connections, until_at)
-select %(worker_id)s, s.id, %(connections)s, clock_timestamp() + make_interval(secs => %(for_s)s)
-from data_source s where s.id = %(source_id)s
+select %(worker_id)s, id, granted, clock_timestamp() + make_interval(secs => %(for_s)s)
+from place where granted > 0
 on conflict (worker_id, data_source_id) do update
-set connections = excluded.connections, until_at = excluded.until_at"""
-_FORGET: Final = "delete from source_kept where worker_id = %(worker_id)s and data_source_id = %(source_id)s"
+set connections = excluded.connections, until_at = excluded.until_at
+returning connections"""
 
 
 class PostgresKeptConnections:
@@ -21,13 +36,15 @@ class PostgresKeptConnections:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def note(self, worker_id: int, source_id: int, connections: int, *, for_s: float) -> None:
-        """Say how many connections a worker may have open at a source for so long."""
+    async def note(self, worker_id: int, source_id: int, connections: int, *, for_s: float) -> int:
+        """Note as many connections of a worker as others leave places for."""
         values = {
             "worker_id": worker_id,
             "source_id": source_id,
             "connections": connections,
             "for_s": for_s,
         }
-        async with self._database.connection() as connection:
-            await connection.execute(_NOTE if connections else _FORGET, values)
+        async with self._database.pipeline(within_s=_ANSWER_S) as pipeline:
+            pipeline.send(_LOCK, {"source_id": source_id})
+            noted = pipeline.send(_GRANT, values)
+        return sum(row["connections"] for row in noted.rows)

@@ -120,8 +120,8 @@ update query_run r set status = 'skipped', error_code = 'deadline', run_finished
     error_message = %(why)s, error_public = %(why)s
 from late where r.id = late.id"""
 
-# Places at a source that are taken: its runs, and what other workers keep open there beyond theirs.
-_TAKEN: Final = f"""((select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
+#: places at a source ``s`` that are taken: its runs, and what other workers keep open there beyond theirs
+TAKEN: Final = f"""((select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
         + coalesce((
             select sum(greatest(k.connections - (
                 select count(*) from query_run o
@@ -137,7 +137,7 @@ _LOCKABLE: Final = f"""
     where exists (
             select from query_run q
             where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= {NOW})
-      and s.max_concurrency > {_TAKEN}"""
+      and s.max_concurrency > {TAKEN}"""
 LOCK_SOURCES: Final = f"""
 with locked as materialized ({_LOCKABLE}
     order by s.id
@@ -163,7 +163,7 @@ _LOCKED: Final = "nullif(current_setting('pgsched.sources', true), '')::bigint[]
 # which this worker runs least: a source with a long line takes no place that another waits for.
 CLAIM: Final = f"""
 with source as (
-    select s.id, s.max_concurrency - {_TAKEN} as free, (
+    select s.id, s.max_concurrency - {TAKEN} as free, (
         select count(*) from query_run o
         where o.status = 'running' and o.data_source_id = s.id and o.worker_id = %(worker_id)s) as held
     from data_source s where s.id = any({_LOCKED})),
@@ -363,7 +363,9 @@ due_again as (
         and (q.attempt > 0 or q.trigger <> 'schedule')),
 left_open as (
     delete from source_kept k
-    where k.until_at <= clock_timestamp() or k.worker_id in (select id from gone)
+    where k.until_at <= clock_timestamp()
+       or k.until_at > clock_timestamp() + make_interval(secs => {LEASE_S + SLACK_S})
+       or k.worker_id in (select id from gone)
        or k.worker_id in (select o.worker_id from query_run o
                           where o.status = 'running' and o.lease_until <= clock_timestamp())),
 swept as (delete from query_run_chunk c using r where c.run_id = r.id)

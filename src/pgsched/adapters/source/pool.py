@@ -1,8 +1,8 @@
 """Connections kept for the next run at the same source: only after a clean end, for a minute at most.
 
-They count in the source's ``max_concurrency`` over all workers. So before one is kept, ``keep`` notes how
-many this process may have open, runs included; others leave it that many places until it says less or the
-note expires. Notes are made when the number grows and renewed once a minute, not for each run.
+They count in the source's ``max_concurrency`` over all workers. So before one is kept, this process asks for
+places for all that it has open, runs included, and renews that while it keeps any; others leave it as many as
+were granted (``places``). What is open beyond them is closed.
 
 A process never has more connections in all than it runs at once: one that waits for no run of this process
 would only take its place from another.
@@ -11,20 +11,17 @@ would only take its place from another.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from pgsched.adapters.source.places import Places
 from pgsched.adapters.source.session import Session
 from pgsched.application.ports.execution import Keep, SourceAddress
-from pgsched.domain.errors import DatabaseFault
 
 #: seconds a connection is kept idle
 KEPT_S = 60.0
-#: seconds beyond that for which a note holds, so that it need not be renewed with each run
-NOTE_EXTRA_S = 60.0
-#: seconds that noting may take; it must not hold up a run whose rows are all there
-_NOTE_TIMEOUT_S = 1.0
+#: seconds between two looks at the places that idle connections have
+LOOK_EVERY_S = 2.0
 
 
 @dataclass(slots=True)
@@ -33,12 +30,8 @@ class _Source:
 
     #: sessions: busy, being cleared and idle
     opened: int = 0
-    #: how many were noted
-    noted: int = 0
-    #: until when that note holds, loop seconds
-    until: float = 0.0
-    #: how the last run of the source noted
-    keep: Keep | None = None
+    #: how many of them others leave it a place for
+    places: Places = field(default_factory=Places)
     #: sessions that wait for a run, the latest used last
     idle: list[tuple[SourceAddress, Session, asyncio.TimerHandle]] = field(default_factory=list)
     #: sessions whose runs are over and that are being cleared for the next one
@@ -54,8 +47,10 @@ class KeptSessions:
         self._most = most
         self._sources: dict[int, _Source] = {}
         self._is_closed = False
-        #: notes being taken back
+        #: places being given back
         self._tasks: set[asyncio.Task[None]] = set()
+        #: keeps the places of idle connections, once there is one
+        self._keeper: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         """How many are idle or being cleared for the next run."""
@@ -70,6 +65,7 @@ class KeptSessions:
         source = self._sources.get(address.source_id)
         if source is None:
             return None
+        self._close_surplus(source)
         while (session := self._idle_one(source, address)) is None and source.settling:
             await asyncio.wait(source.settling, return_when=asyncio.FIRST_COMPLETED)
         return session
@@ -89,25 +85,21 @@ class KeptSessions:
         """Count a session off that was closed elsewhere, or never came about."""
         self._sources[address.source_id].opened -= 1
 
-    async def note(self, address: SourceAddress, keep: Keep, keep_s: float | None = None) -> bool:
-        """Make sure that as many as are open now are noted for as long as one is kept."""
-        kept_s = self._kept_s if keep_s is None else keep_s
-        if self._is_closed:
-            return False
+    async def has_place(self, address: SourceAddress, keep: Keep) -> bool:
+        """Say whether a session whose run ends may stay open; one that may not is counted off.
+
+        It may when there is a place for every one that stays.
+        """
         source = self._sources[address.source_id]
-        now = asyncio.get_running_loop().time()
-        source.keep = keep
-        # clearing a session takes a moment, too
-        if source.noted >= source.opened and source.until >= now + kept_s + _NOTE_TIMEOUT_S:
-            return True
-        wanted, for_s = max(source.opened, source.noted), kept_s + NOTE_EXTRA_S
-        try:
-            async with asyncio.timeout(_NOTE_TIMEOUT_S):
-                await keep(wanted, for_s)
-        except (DatabaseFault, TimeoutError):
-            return False
-        source.noted, source.until = max(source.noted, wanted), max(source.until, now + for_s)
-        return True
+        if not self._is_closed:
+            source.places.ask_by(keep)
+            if await source.places.have(lambda: source.opened):
+                return True
+            self._close_surplus(source)
+            if source.opened <= source.places.now:
+                return True
+        source.opened -= 1
+        return False
 
     def settle(
         self,
@@ -119,23 +111,25 @@ class KeptSessions:
         """Clear a session after its run, in the background, and keep it when that went well."""
         kept_s = self._kept_s if keep_s is None else keep_s
         settling = self._sources[address.source_id].settling
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep_places())
         task = asyncio.create_task(self._settle(address, session, cleanup, kept_s))
         settling.add(task)
         task.add_done_callback(settling.discard)
 
     async def close(self) -> None:
-        """Close all of them, keep none from now on, and take the notes back."""
+        """Close all of them, keep none from now on, and give their places back."""
         self._is_closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
         settling = [task for source in self._sources.values() for task in source.settling]
         for task in settling:
             task.cancel()
         await asyncio.gather(*settling, return_exceptions=True)
-        for source_id, source in self._sources.items():
-            for address, session, timer in source.idle:
-                timer.cancel()
-                self._close(address, session)
-            source.idle.clear()
-            await self._note_less(source_id)
+        for source in self._sources.values():
+            self._close_idle(source, len(source.idle))
+        await asyncio.gather(*map(_give_back, self._sources.values()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _settle(
@@ -168,24 +162,42 @@ class KeptSessions:
             self._close(kept_for, session)
         return None
 
-    async def _note_less(self, source_id: int) -> None:
-        source = self._sources[source_id]
-        if source.keep is None or source.noted <= source.opened:
-            return
-        source.noted = source.opened
-        # what is not told now expires by itself
-        with contextlib.suppress(DatabaseFault, TimeoutError):
-            async with asyncio.timeout(_NOTE_TIMEOUT_S):
-                await source.keep(source.noted, self._kept_s + NOTE_EXTRA_S)
+    async def _keep_places(self) -> None:
+        """Renew the places of idle connections, for ever; close those that have none."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            kept = [source for source in self._sources.values() if source.idle or source.settling]
+            await asyncio.gather(*map(self._renew, kept))
+
+    async def _renew(self, source: _Source) -> None:
+        self._close_surplus(source)
+        if source.places.is_old:
+            await source.places.have(lambda: source.opened)
+            self._close_surplus(source)
+
+    def _close_surplus(self, source: _Source) -> None:
+        self._close_idle(source, source.opened - source.places.now)
+
+    def _close_idle(self, source: _Source, most: int) -> None:
+        """Close those that have waited longest."""
+        while source.idle and most > 0:
+            address, session, timer = source.idle.pop(0)
+            timer.cancel()
+            self._close(address, session)
+            most -= 1
 
     def _expire(self, address: SourceAddress, session: Session) -> None:
         source = self._sources[address.source_id]
         source.idle = [entry for entry in source.idle if entry[1] is not session]
         self._close(address, session)
-        task = asyncio.get_running_loop().create_task(self._note_less(address.source_id))
+        task = asyncio.get_running_loop().create_task(_give_back(source))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _close(self, address: SourceAddress, session: Session) -> None:
         session.close()
         self.closed(address)
+
+
+async def _give_back(source: _Source) -> None:
+    await source.places.give_back(lambda: source.opened)

@@ -65,14 +65,15 @@ class PsycopgSources:
         try:
             yield stream
             # before the run ends, which frees its place at the source
-            is_noted = keep is not None and await self._kept.note(address, keep, keep_s)
+            if keep is not None and await self._kept.has_place(address, keep):
+                self._kept.settle(address, session, stream.settle, keep_s)
+                return
         except BaseException:
             await self._abandon(address, session)
             raise
-        if is_noted:
-            self._kept.settle(address, session, stream.settle, keep_s)
-        else:
-            await self._abandon(address, session)
+        if keep is None:
+            self._kept.closed(address)
+        await session.abandon()
 
     async def inspect(self, address: SourceAddress, *, allow_metadata: bool = False) -> SourceReport:
         """Look a source over; what fails is in the report."""

@@ -11,8 +11,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from pgsched.domain.results import OnLimit
 from pgsched.domain.sql_guard import Verdict
 
-#: tells others how many connections to a source may stay open from here, and for how many seconds
-Keep: TypeAlias = Callable[[int, float], Awaitable[None]]
+#: asks for places at a source, for that many connections from here and so many seconds; returns how many
+#: of them there are
+Keep: TypeAlias = Callable[[int, float], Awaitable[int]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +150,7 @@ class QuerySource(Protocol):
 
         Cancelling the task cancels the statement at the source and closes the connection. After a clean end
         the connection is kept for the next run at the same address, for at most ``keep_s`` seconds or for a
-        minute, when ``keep`` could tell so; without ``keep`` it is closed.
+        minute, as long as ``keep`` grants its place; without ``keep`` it is closed.
 
         Raises:
             SourceUnreachable: no connection, or it broke.

@@ -204,14 +204,16 @@ class RunQueue(Protocol):
 class KeptConnections(Protocol):
     """What each worker has open at a source, so that claims of the others leave it its place."""
 
-    async def note(self, worker_id: int, source_id: int, connections: int, *, for_s: float) -> None:
-        """Say that a worker may have so many connections open at a source for so long, idle ones included.
+    async def note(self, worker_id: int, source_id: int, connections: int, *, for_s: float) -> int:
+        """Ask for places for a worker's connections to a source for so long, idle ones included.
 
-        To be said before the run ends whose connection is kept, so that the source never has more than its
-        ``max_concurrency`` over all workers; 0 takes it back. A source that is gone is passed over.
+        Returns how many were granted: no more than the runs and notes of others leave of the source's
+        ``max_concurrency``. To be asked before the run ends whose connection is kept, so that the source
+        never has more than those over all workers; the former note no longer counts. 0 takes it back. At a
+        source that is gone there are none.
 
         Raises:
-            DatabaseFault: it could not be noted; nothing may be kept then.
+            DatabaseFault: it could not be noted; nothing more may be kept then.
         """
         ...
 
