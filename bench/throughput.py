@@ -124,7 +124,10 @@ def _pgbench(where: Stage, metadata: psycopg.Connection[Any], first_source: int)
     def statement(text: str) -> str:
         return re.sub(r"%\((\w+)\)s", lambda match: values[match[1]], text).replace("%%", "%")
 
-    lock = sql.LOCK_SOURCES.replace("where exists", "where s.id = :source and exists")
+    lock = sql.LOCK_SOURCES.replace(
+        "from data_source s\n    where", "from data_source s\n    where s.id = :source and", 1
+    )
+    assert ":source" in lock
     (where.folder / "claim_finish.sql").write_text(
         f"\\set source {first_source} + :client_id\n"
         f"begin;{statement(sql.SKIP_LATE)};{statement(lock)};{statement(sql.CLAIM)} \\gset\n"

@@ -104,9 +104,11 @@ select clock_timestamp() as now, array(
          where next_run_at <= {NOW} + make_interval(secs => %(within_s)s)
          order by 1 limit %(limit)s)
         union
-        (select distinct ready_at from query_run
-         where status = 'queued' and ready_at > {NOW}
-           and ready_at <= {NOW} + make_interval(secs => %(within_s)s)
+        (select distinct waiting.ready_at from data_source s cross join lateral (
+            select distinct r.ready_at from query_run r
+            where r.status = 'queued' and r.data_source_id = s.id and r.ready_at > {NOW}
+              and r.ready_at <= {NOW} + make_interval(secs => %(within_s)s)
+            order by 1 limit %(limit)s) waiting
          order by 1 limit %(limit)s)) ahead
     order by at limit %(limit)s) as instants"""
 
@@ -132,11 +134,12 @@ TAKEN: Final = f"""((select count(*) from query_run o where o.status = 'running'
 # The lock makes the count of a source's runs true until the claim commits; the count itself must be read by
 # the next statement, with a snapshot taken after the lock. A setting of the transaction tells it what is
 # locked, so that the two go out together.
+# The first in a source's line is asked for by its place: whether there is any would be looked for in a scan.
 _LOCKABLE: Final = f"""
     select s.id from data_source s
-    where exists (
-            select from query_run q
-            where q.status = 'queued' and q.data_source_id = s.id and q.ready_at <= {NOW})
+    where (select q.ready_at from query_run q
+           where q.status = 'queued' and q.data_source_id = s.id
+           order by q.ready_at, q.id limit 1) <= {NOW}
       and s.max_concurrency > {TAKEN}"""
 LOCK_SOURCES: Final = f"""
 with locked as materialized ({_LOCKABLE}
@@ -359,7 +362,9 @@ shortened as (
         and q.id not in (select id from lost)),
 due_again as (
     update query_run q set ready_at = clock_timestamp()
-    where q.status = 'queued' and q.ready_at > {NOW} + make_interval(secs => {1.1 * MAX_BACKOFF_S})
+    from data_source s
+    where q.status = 'queued' and q.data_source_id = s.id
+        and q.ready_at > {NOW} + make_interval(secs => {1.1 * MAX_BACKOFF_S})
         and (q.attempt > 0 or q.trigger <> 'schedule')),
 left_open as (
     delete from source_kept k

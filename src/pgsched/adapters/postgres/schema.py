@@ -15,7 +15,7 @@ from pgsched.adapters.postgres.faults import fault_of, reason_of
 from pgsched.domain.errors import DatabaseFault, SchemaMismatch
 
 #: version this program is made for: the newest migration's
-EXPECTED: Final = 13
+EXPECTED: Final = 14
 #: oldest server, as in server_version_num
 OLDEST_SERVER: Final = 150_000
 #: seconds to wait for another upgrade that is on its way
