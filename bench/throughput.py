@@ -124,9 +124,7 @@ def _pgbench(where: Stage, metadata: psycopg.Connection[Any], first_source: int)
     def statement(text: str) -> str:
         return re.sub(r"%\((\w+)\)s", lambda match: values[match[1]], text).replace("%%", "%")
 
-    lock = sql.LOCK_SOURCES.replace(
-        "from data_source s\n    where", "from data_source s\n    where s.id = :source and", 1
-    )
+    lock = sql.LOCK_SOURCES.replace("where line.ready_at", "where s.id = :source and line.ready_at")
     assert ":source" in lock
     (where.folder / "claim_finish.sql").write_text(
         f"\\set source {first_source} + :client_id\n"

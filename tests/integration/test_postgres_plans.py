@@ -56,7 +56,7 @@ def explained(database: Database):
         (runs_sql.LOCK_DUE, "Index Cond: (next_run_at <=", {"limit": 100}),
         (runs_sql.UPCOMING, "Index Cond: (next_run_at <=", {"within_s": 60.0, "limit": 200}),
         (runs_sql.UPCOMING, "(ready_at >", {"within_s": 60.0, "limit": 200}),
-        (runs_sql.LOCK_SOURCES, "(data_source_id = s.id)", {"worker_id": 1}),
+        (runs_sql.LOCK_SOURCES, "(data_source_id > line.data_source_id)", {"worker_id": 1}),
         (runs_sql.CLAIM, "(ready_at <=", {"limit": 32, "worker_id": 1}),
     ],
     ids=["due", "upcoming jobs", "upcoming runs", "sources", "claim"],

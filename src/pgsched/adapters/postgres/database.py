@@ -46,7 +46,9 @@ _CONNECT: Final[dict[str, Any]] = {
     "tcp_user_timeout": 11_000,
 }
 # A statement and not libpq's ``options``: transaction poolers refuse those. The keepalives are the server's
-# side: what a host holds that was cut off (locks, a worker's presence) is free after 11 s.
+# side: what a host holds that was cut off (locks, a worker's presence) is free after 11 s. Statements are
+# planned once a connection, on a new installation while every table is empty: as scans, which would be kept
+# until the next ANALYZE while the tables grow. What scans all the same would look dear enough to be compiled.
 _PINS: Final = f"""
 select set_config('TimeZone', 'UTC', false),
        set_config('statement_timeout', '{STATEMENT_TIMEOUT_MS}', false),
@@ -54,6 +56,7 @@ select set_config('TimeZone', 'UTC', false),
        set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_MS}', false),
        set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false),
+       set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),
        pg_backend_pid()"""
 
 _IDENTITY: Final = """

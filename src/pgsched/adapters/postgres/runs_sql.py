@@ -134,22 +134,31 @@ TAKEN: Final = f"""((select count(*) from query_run o where o.status = 'running'
 # The lock makes the count of a source's runs true until the claim commits; the count itself must be read by
 # the next statement, with a snapshot taken after the lock. A setting of the transaction tells it what is
 # locked, so that the two go out together.
-# The first in a source's line is asked for by its place: whether there is any would be looked for in a scan.
+# The sources are found by steps from the first in one line to the first in the next: those where nothing
+# waits are not looked at, nor is the rest of a line.
 _LOCKABLE: Final = f"""
+with recursive line as (
+    (select q.data_source_id, q.ready_at from query_run q
+     where q.status = 'queued'
+     order by q.data_source_id, q.ready_at, q.id limit 1)
+    union all
+    select next.* from line cross join lateral (
+        select q.data_source_id, q.ready_at from query_run q
+        where q.status = 'queued' and q.data_source_id > line.data_source_id
+        order by q.data_source_id, q.ready_at, q.id limit 1) next),
+wanted as materialized (
+    select s.id from line join data_source s on s.id = line.data_source_id
+    where line.ready_at <= {NOW} and s.max_concurrency > {TAKEN})"""
+LOCK_SOURCES: Final = f"""{_LOCKABLE},
+locked as materialized (
     select s.id from data_source s
-    where (select q.ready_at from query_run q
-           where q.status = 'queued' and q.data_source_id = s.id
-           order by q.ready_at, q.id limit 1) <= {NOW}
-      and s.max_concurrency > {TAKEN}"""
-LOCK_SOURCES: Final = f"""
-with locked as materialized ({_LOCKABLE}
+    where s.id in (select id from wanted)
     order by s.id
     for no key update)
 select set_config('pgsched.sources', array_agg(id)::text, true) from locked"""
 
 # For whoever must not wait; says whether there was one that others have locked.
-LOCK_FREE_SOURCES: Final = f"""
-with wanted as materialized ({_LOCKABLE}),
+LOCK_FREE_SOURCES: Final = f"""{_LOCKABLE},
 locked as materialized (
     select s.id from data_source s
     where s.id in (select id from wanted)
