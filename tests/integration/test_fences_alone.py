@@ -14,7 +14,7 @@ from pgsched.adapters.guard.grammar import PostgresGrammarGuard
 from pgsched.adapters.source import cursor
 from pgsched.adapters.source.connections import RootCertificates, parameters
 from pgsched.adapters.source.pins import BEGIN, pins_for
-from pgsched.adapters.source.session import Command
+from pgsched.adapters.source.session import Command, Defaults
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.domain.errors import QueryFailed
 
@@ -115,7 +115,7 @@ WRITES = [
 
 
 def test_read_only_holds_without_a_cursor(shop):
-    pinned = pins_for(statement("select 1"))
+    pinned = pins_for(statement("select 1"), Defaults())
     with psycopg.connect(make_conninfo(**address_keywords(shop)), autocommit=True) as connection:
         connection.execute("prepare orders_thief as delete from orders")
         for sql in WRITES:

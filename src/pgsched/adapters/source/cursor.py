@@ -103,7 +103,7 @@ class RowStream:
         try:
             async with self._deadline():
                 session.send(BEGIN)
-                session.send(pins_for(statement))
+                session.send(pins_for(statement, session.defaults))
                 arguments = self._arguments
                 if any(argument.sql is not None for argument in statement.arguments):
                     arguments = await self._evaluate()
@@ -176,6 +176,11 @@ class RowStream:
         self._session.send(ROLLBACK)
         self._session.send(DISCARD)
         await self._session.sync()
+
+    @property
+    def is_cleanup_sent(self) -> bool:
+        """Whether all rows are here and the source was told to clear the session behind them."""
+        return self._is_fetched and self._is_last_read
 
     @property
     def _is_last_read(self) -> bool:

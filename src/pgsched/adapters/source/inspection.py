@@ -72,7 +72,7 @@ async def report(session: Session, address: SourceAddress, *, timeout_ms: int) -
     started = time.perf_counter()
     await session.ask(Command(sql=b"SELECT 1"))
     latency_ms = round((time.perf_counter() - started) * 1000, 3)
-    pinned = pins(timezone="UTC", timeout_ms=timeout_ms, application_name="pgsched:test")
+    pinned = pins(session.defaults, timezone="UTC", timeout_ms=timeout_ms, application_name="pgsched:test")
     result = (await session.ask(BEGIN, pinned, Command(sql=_LOOK), ROLLBACK))[2]
     version, *answers, groups = row_of(result, len(_SENTENCES) + 2)
     is_superuser = answers[0] == "t"

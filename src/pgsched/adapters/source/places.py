@@ -48,9 +48,10 @@ class Places:
 
     async def have(self, wanted: Callable[[], int]) -> bool:
         """Make sure of as many as are wanted now, asking only where they are not there or too old."""
-        async with self._asking:
-            if self.is_old or self.now < wanted():
-                await self._ask(wanted())
+        if not self._has(wanted()):
+            async with self._asking:
+                if not self._has(wanted()):
+                    await self._ask(wanted())
         return wanted() <= self.now
 
     async def give_back(self, wanted: Callable[[], int]) -> None:
@@ -58,6 +59,9 @@ class Places:
         async with self._asking:
             if self._granted > wanted():
                 await self._ask(wanted())
+
+    def _has(self, connections: int) -> bool:
+        return connections <= self._granted and not self.is_old
 
     async def _ask(self, connections: int) -> None:
         if self._keep is None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from pgsched.adapters.source.places import Places
 from pgsched.adapters.source.session import Session
@@ -24,6 +25,22 @@ KEPT_S = 60.0
 LOOK_EVERY_S = 2.0
 
 
+#: sees to the end of what clears a session for the next run
+Cleanup: TypeAlias = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Idle:
+    """A session that waits for a run."""
+
+    address: SourceAddress
+    session: Session
+    #: closes it when it has waited for long
+    timer: asyncio.TimerHandle
+    #: answers that are still to be read, None when there are none
+    cleanup: Cleanup | None = None
+
+
 @dataclass(slots=True)
 class _Source:
     """What this process has open at one source."""
@@ -33,7 +50,7 @@ class _Source:
     #: how many of them others leave it a place for
     places: Places = field(default_factory=Places)
     #: sessions that wait for a run, the latest used last
-    idle: list[tuple[SourceAddress, Session, asyncio.TimerHandle]] = field(default_factory=list)
+    idle: list[_Idle] = field(default_factory=list)
     #: sessions whose runs are over and that are being cleared for the next one
     settling: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -66,7 +83,7 @@ class KeptSessions:
         if source is None:
             return None
         self._close_surplus(source)
-        while (session := self._idle_one(source, address)) is None and source.settling:
+        while (session := await self._idle_one(source, address)) is None and source.settling:
             await asyncio.wait(source.settling, return_when=asyncio.FIRST_COMPLETED)
         return session
 
@@ -76,10 +93,9 @@ class KeptSessions:
         if self._most is not None and sum(source.opened for source in self._sources.values()) > self._most:
             waiting = [source for source in self._sources.values() if source.idle]
             if waiting:
-                longest = min(waiting, key=lambda source: source.idle[0][2].when())
-                kept_for, session, timer = longest.idle[0]
-                timer.cancel()
-                self._expire(kept_for, session)
+                longest = min(waiting, key=lambda source: source.idle[0].timer.when()).idle[0]
+                longest.timer.cancel()
+                self._expire(longest.address, longest.session)
 
     def closed(self, address: SourceAddress) -> None:
         """Count a session off that was closed elsewhere, or never came about."""
@@ -105,14 +121,23 @@ class KeptSessions:
         self,
         address: SourceAddress,
         session: Session,
-        cleanup: Callable[[], Awaitable[None]],
+        cleanup: Cleanup,
+        *,
+        is_sent: bool,
         keep_s: float | None = None,
     ) -> None:
-        """Clear a session after its run, in the background, and keep it when that went well."""
+        """Keep a session whose run is over, once it is cleared.
+
+        Where all that clears it was sent already (``is_sent``), whoever takes it next reads the answers,
+        which are there by then; otherwise it is cleared in the background.
+        """
         kept_s = self._kept_s if keep_s is None else keep_s
-        settling = self._sources[address.source_id].settling
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep_places())
+        if is_sent:
+            self._rest(address, session, kept_s, cleanup)
+            return
+        settling = self._sources[address.source_id].settling
         task = asyncio.create_task(self._settle(address, session, cleanup, kept_s))
         settling.add(task)
         task.add_done_callback(settling.discard)
@@ -136,9 +161,17 @@ class KeptSessions:
         self,
         address: SourceAddress,
         session: Session,
-        cleanup: Callable[[], Awaitable[None]],
+        cleanup: Cleanup,
         kept_s: float,
     ) -> None:
+        if await self._is_cleared(address, session, cleanup):
+            if self._is_closed:
+                self._close(address, session)
+            else:
+                self._rest(address, session, kept_s)
+
+    async def _is_cleared(self, address: SourceAddress, session: Session, cleanup: Cleanup) -> bool:
+        """See to the end of the cleanup; a session that cannot be cleared is closed."""
         try:
             await cleanup()
             if not session.is_clean:
@@ -146,20 +179,28 @@ class KeptSessions:
         except BaseException:
             self._close(address, session)
             raise
-        if self._is_closed or not session.is_clean:
+        if not session.is_clean:
             self._close(address, session)
-            return
-        timer = asyncio.get_running_loop().call_later(kept_s, self._expire, address, session)
-        self._sources[address.source_id].idle.append((address, session, timer))
+        return session.is_clean
 
-    def _idle_one(self, source: _Source, address: SourceAddress) -> Session | None:
+    def _rest(
+        self, address: SourceAddress, session: Session, kept_s: float, cleanup: Cleanup | None = None
+    ) -> None:
+        timer = asyncio.get_running_loop().call_later(kept_s, self._expire, address, session)
+        one = _Idle(address=address, session=session, timer=timer, cleanup=cleanup)
+        self._sources[address.source_id].idle.append(one)
+
+    async def _idle_one(self, source: _Source, address: SourceAddress) -> Session | None:
         while source.idle:
-            kept_for, session, timer = source.idle.pop()
-            timer.cancel()
-            if kept_for == address and session.is_alive:
-                session.is_kept = True
-                return session
-            self._close(kept_for, session)
+            one = source.idle.pop()
+            one.timer.cancel()
+            if one.address != address:
+                self._close(one.address, one.session)
+            elif one.cleanup is None or await self._is_cleared(address, one.session, one.cleanup):
+                if one.session.is_alive:
+                    one.session.is_kept = True
+                    return one.session
+                self._close(address, one.session)
         return None
 
     async def _keep_places(self) -> None:
@@ -181,14 +222,14 @@ class KeptSessions:
     def _close_idle(self, source: _Source, most: int) -> None:
         """Close those that have waited longest."""
         while source.idle and most > 0:
-            address, session, timer = source.idle.pop(0)
-            timer.cancel()
-            self._close(address, session)
+            one = source.idle.pop(0)
+            one.timer.cancel()
+            self._close(one.address, one.session)
             most -= 1
 
     def _expire(self, address: SourceAddress, session: Session) -> None:
         source = self._sources[address.source_id]
-        source.idle = [entry for entry in source.idle if entry[1] is not session]
+        source.idle = [one for one in source.idle if one.session is not session]
         self._close(address, session)
         task = asyncio.get_running_loop().create_task(_give_back(source))
         self._tasks.add(task)

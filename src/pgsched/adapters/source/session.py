@@ -45,6 +45,16 @@ class Command:
     types: Sequence[int] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Defaults:
+    """Settings that a session has of its own when it is opened, and again after each DISCARD ALL."""
+
+    #: search_path of the role or database
+    search_path: str = '"$user", public'
+    #: whether a busy server can look for its client (client_connection_check_interval)
+    can_look_for_client: bool = False
+
+
 class CommandFailed(Exception):
     """A command's result is an error; callers know whose statement it was."""
 
@@ -97,6 +107,8 @@ class Session:
         self.is_clean = True
         #: whether this is pgsched's own metadata database, None until looked at
         self.is_metadata: bool | None = None
+        #: what its settings are unless pinned
+        self.defaults = Defaults()
         #: whether it served a run before
         self.is_kept = False
         #: types of columns by OID and modifier, as far as they were asked for

@@ -13,7 +13,7 @@ from pgsched.adapters.source.cursor import RowStream
 from pgsched.adapters.source.faults import lost, query_fault
 from pgsched.adapters.source.inspection import report
 from pgsched.adapters.source.pool import KEPT_S, KeptSessions
-from pgsched.adapters.source.session import Command, CommandFailed, Session, row_of
+from pgsched.adapters.source.session import Command, CommandFailed, Defaults, Session, row_of
 from pgsched.application.ports.execution import Keep, ResultStream, SourceAddress, SourceReport, Statement
 from pgsched.domain.errors import InvalidInput, IsMetadata, PgschedError, SourceUnreachable
 
@@ -27,7 +27,10 @@ _IDENTITY = b"""SELECT (extract(epoch FROM pg_catalog.pg_postmaster_start_time()
   (SELECT pg_catalog.count(DISTINCT c.relname) FROM pg_catalog.pg_class c
    WHERE c.relname IN ('query_run', 'query_run_blob', 'user_session') AND c.relkind IN ('r', 'p')
      AND (pg_catalog.pg_table_is_visible(c.oid)
-          OR c.relnamespace = pg_catalog.to_regnamespace('public')::pg_catalog.oid))"""
+          OR c.relnamespace = pg_catalog.to_regnamespace('public')::pg_catalog.oid)),
+  pg_catalog.current_setting('search_path'),
+  pg_catalog.version() OPERATOR(pg_catalog.~~) '%linux%'
+    AND pg_catalog.current_setting('client_connection_check_interval', true) IS NOT NULL"""
 
 
 class PsycopgSources:
@@ -66,7 +69,9 @@ class PsycopgSources:
             yield stream
             # before the run ends, which frees its place at the source
             if keep is not None and await self._kept.has_place(address, keep):
-                self._kept.settle(address, session, stream.settle, keep_s)
+                self._kept.settle(
+                    address, session, stream.settle, is_sent=stream.is_cleanup_sent, keep_s=keep_s
+                )
                 return
         except BaseException:
             await self._abandon(address, session)
@@ -152,7 +157,7 @@ class PsycopgSources:
             self._kept.closed(address)
 
     async def _look(self, session: Session) -> None:
-        """Find out whether a new connection leads to pgsched's own metadata database."""
+        """Find out whether a new connection leads to pgsched's own metadata database, and its defaults."""
         try:
             async with asyncio.timeout(_INSPECT_TIMEOUT_MS / 1000):
                 (result,) = await session.ask(Command(sql=_IDENTITY))
@@ -162,7 +167,8 @@ class PsycopgSources:
             raise query_fault(
                 failed.result, prefix=1 << 62, timeout_ms=_INSPECT_TIMEOUT_MS, elapsed_ms=0
             ) from None
-        started, dbname, tables = row_of(result, 3)
+        started, dbname, tables, search_path, can_look = row_of(result, 5)
+        session.defaults = Defaults(search_path=search_path, can_look_for_client=can_look == "t")
         own = None if self._metadata_identity is None else await self._metadata_identity()
         session.is_metadata = tables == "3" or (started, dbname) == own
 
