@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 
 from pgsched.application.ports.execution import Argument, Statement
@@ -24,6 +25,8 @@ class Check(Protocol):
         """Return what the guard says."""
 
 
+#: characters up to which a statement is not read anew for each of its runs, and how many such are remembered
+_REMEMBERED_CHARS, _MOST_REMEMBERED = 16_384, 256
 _BEFORE = "SELECT (\n"
 _A_PARAMETER = re.compile(r":[a-z_][a-z0-9_]*", re.IGNORECASE | re.ASCII)
 
@@ -93,7 +96,15 @@ def statement_of(
 
 def rewrite_statement(spec: JobSpec) -> Rewritten:
     """Put ``$n`` in place of the query's parameters."""
-    return rewrite(spec.sql_text, {SCHEDULED_AT, *(parameter.name for parameter in spec.parameters)})
+    declared = frozenset({SCHEDULED_AT, *(parameter.name for parameter in spec.parameters)})
+    if len(spec.sql_text) > _REMEMBERED_CHARS:
+        return rewrite(spec.sql_text, declared)
+    return _rewritten(spec.sql_text, declared)
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _rewritten(sql: str, declared: frozenset[str]) -> Rewritten:
+    return rewrite(sql, declared)
 
 
 def values_of(spec: JobSpec, params: str) -> dict[str, Value]:

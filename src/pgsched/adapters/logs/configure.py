@@ -68,6 +68,9 @@ def configure(
         root.addHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(True)
+    # what no line shows is not looked up for each (Logging HOWTO, "Optimization")
+    logging.logThreads = logging.logMultiprocessing = False
+    logging._srcfile = None
 
 
 def unconfigure() -> None:

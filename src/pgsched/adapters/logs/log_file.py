@@ -53,7 +53,10 @@ class LogFile(logging.Handler):
         self.path = folder / f"{app_name}.log"
         self._utc = utc
         self._after_rotation = after_rotation
+        self._name = str(self.path)
         self._descriptor: int | None = None
+        #: device and inode of the open file
+        self._identity = (0, 0)
         self._day: date | None = None
         self._closed = False
         #: monotonic seconds before which no rotation is tried
@@ -157,6 +160,8 @@ class LogFile(logging.Handler):
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             self._descriptor = os.open(self.path, flags, 0o640)
+            found = os.fstat(self._descriptor)
+            self._identity = found.st_dev, found.st_ino
             self._day = self._day_of_file()
         except OSError as error:
             self._give_up(error)
@@ -213,10 +218,10 @@ class LogFile(logging.Handler):
     def _still_ours(self) -> bool:
         assert self._descriptor is not None
         try:
-            there = os.stat(self.path)  # noqa: PTH116 (half the cost of Path.stat, for every line)
+            there = os.stat(self._name)  # noqa: PTH116 (half the cost of Path.stat, for every line)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(self._descriptor))
+        return (there.st_dev, there.st_ino) == self._identity
 
     def _drop(self) -> None:
         if self._descriptor is not None:
