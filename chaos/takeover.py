@@ -68,7 +68,7 @@ def takeovers(checker: Checker, ready: dict[str, float]) -> list[Takeover]:
             found.append(
                 Takeover(
                     run_id=run_id,
-                    killed=hurt.kind in KILLED,
+                    killed=hurt.kind in KILLED and not _is_silent(checker.hurts, hurt),
                     seconds=until - hurt.since,
                     nobody_s=_overlap(nobody, (hurt.since, until)),
                     beside=others,
@@ -147,6 +147,14 @@ def _without_workers(hurts: list[Hurt], ready: dict[str, float]) -> list[Interva
         at_work += _minus((since, float("inf")), lost)
     first = min((since for since, _ in at_work), default=0.0)
     return _minus((first, float("inf")), at_work)
+
+
+def _is_silent(hurts: Iterable[Hurt], kill: Hurt) -> bool:
+    """Whether a worker's end cannot be heard: it was cut off when killed, or frozen before it came to it."""
+    return any(
+        hurt.kind in SILENT and hurt.who == kill.who and hurt.since <= kill.since < _mended(hurt)
+        for hurt in hurts
+    )
 
 
 def _mended(hurt: Hurt) -> float:
