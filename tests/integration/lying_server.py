@@ -147,7 +147,7 @@ class LyingServer:
         if body == b"Ppgsched\0" or sql.startswith(b"FETCH"):
             await talk.say(row_description(*self._columns))
         elif sql.lstrip().startswith(b"SELECT"):
-            await talk.say(row_description(TEXT, TEXT, TEXT))
+            await talk.say(row_description(*[TEXT] * 5))
         else:
             await talk.say(message(b"n"))
 
@@ -157,7 +157,7 @@ class LyingServer:
         if lie is not None:
             await lie(talk)
         elif word == "SELECT":
-            await talk.say(data_row(b"1", b"d", b"0"), complete(b"SELECT 1"))
+            await talk.say(data_row(b"1", b"d", b"0", b"public", b"t"), complete(b"SELECT 1"))
         elif word == "FETCH":
             await talk.say(data_row(*[b"1"] * len(self._columns)), complete(b"FETCH 1"))
         else:

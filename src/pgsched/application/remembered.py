@@ -17,6 +17,8 @@ from pgsched.domain.sql_guard import Verdict
 PASSWORD_S = 60.0
 #: most entries of each kind; the oldest leaves
 MOST = 1000
+#: characters of a statement that is kept as it is
+_SHORT = 1000
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
@@ -27,12 +29,11 @@ class Verdicts:
 
     def __init__(self, guard: SqlGuard) -> None:
         self._guard = guard
-        self._known: dict[tuple[bytes, bool, int], Verdict] = {}
+        self._known: dict[tuple[str | bytes, bool, int], Verdict] = {}
 
     async def of(self, sql: str, *, allow_user_functions: bool, places: int = 0) -> Verdict:
         """Judge a statement, as ``SqlGuard.check`` does."""
-        # a digest, so that a thousand long statements do not stay in memory
-        key = hashlib.sha256(sql.encode(errors="surrogatepass")).digest(), allow_user_functions, places
+        key = _brief(sql), allow_user_functions, places
         verdict = self._known.get(key)
         if verdict is None:
             verdict = await asyncio.to_thread(
@@ -62,6 +63,13 @@ class Passwords:
         password = await open_password(self._vault, source)
         _remember(self._known, source.id, (source, now + PASSWORD_S, password))
         return password
+
+
+def _brief(sql: str) -> str | bytes:
+    """Return a digest of what is long: a thousand such statements are not to stay in memory."""
+    if len(sql) <= _SHORT:
+        return sql
+    return hashlib.sha256(sql.encode(errors="surrogatepass")).digest()
 
 
 def _remember(known: dict[_K, _T], key: _K, value: _T) -> None:

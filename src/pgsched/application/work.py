@@ -39,7 +39,7 @@ MAX_ALARMS = 200
 PLAN_BATCH, MOST_PLANNED = 100, 400
 #: runs taken in one transaction when places are free: all at once would start and end in step, and the
 #: database stand still while they run
-CLAIM_BATCH = 8
+CLAIM_BATCH = 16
 #: seconds between two signs of life in the worker's row
 BEAT_EVERY_S = 10.0
 #: seconds between two tries while the database is away; each of them waits for it, too

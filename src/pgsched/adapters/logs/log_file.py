@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import logging
 import os
@@ -24,6 +25,10 @@ _ROTATE_AGAIN_S = 5.0
 _LOCK_TRIES, _LOCK_PAUSE_S = 400, 0.0025
 #: seconds for which nobody waits for the lock again when it was waited for in vain
 _LOCK_AGAIN_S = 5.0
+#: seconds that a line waits for others at most, and how many wait
+_WAIT_S, _MOST_WAITING = 0.05, 256
+#: a day begins with one of these seconds in every zone
+_QUARTER_S = 900
 #: where the time stands in a line: PRI, version, time
 _TIME = re.compile(rb"<[0-9]{1,3}>1 ([0-9T:.+-]{10,32}Z?) ")
 
@@ -55,6 +60,11 @@ class LogFile(logging.Handler):
         self._after_rotation = after_rotation
         self._name = str(self.path)
         self._descriptor: int | None = None
+        #: lines to be written, and when the last of them was made
+        self._waiting: list[bytes] = []
+        self._last = 0.0
+        #: the loop that writes them in a moment, None when none does
+        self._flushed_by: asyncio.AbstractEventLoop | None = None
         #: device and inode of the open file
         self._identity = (0, 0)
         self._day: date | None = None
@@ -70,21 +80,59 @@ class LogFile(logging.Handler):
         self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; called under the handler's lock."""
+        """Write one record; called under the handler's lock.
+
+        What is below a warning and comes from an event loop waits a little for others: locking the file for
+        each would take longer than making the line.
+        """
         try:
-            line = self._line(record) + b"\n"
+            line = self._line(record)
         except Exception:  # logging must not become the caller's fault
             self.handleError(record)
             return
-        self._put(line, record.created, 1)
+        if int(record.created) // _QUARTER_S != int(self._last) // _QUARTER_S:
+            # the lines of two days are not written together
+            self._flush()
+        self._waiting.append(line)
+        self._last = record.created
+        if record.levelno >= logging.WARNING or not self._is_flushed_later():
+            self._flush()
 
     def write_lines(self, lines: list[bytes], created: float) -> None:
         """Write finished lines with one write; the last is of this time, seconds since 1970."""
         self.acquire()
         try:
-            self._put(b"\n".join(lines) + b"\n", created, len(lines))
+            self._waiting += lines
+            self._last = created
+            self._flush()
         finally:
             self.release()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            self._flush()
+        finally:
+            self.release()
+
+    def _is_flushed_later(self) -> bool:
+        if len(self._waiting) >= _MOST_WAITING:
+            return False
+        if self._flushed_by is None or self._flushed_by.is_closed():
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return False
+            self._flushed_by = loop
+            loop.call_later(_WAIT_S, self.flush)
+        return True
+
+    def _flush(self) -> None:
+        self._flushed_by = None
+        if self._waiting:
+            lines, self._waiting = self._waiting, []
+            self._put(b"\n".join(lines) + b"\n", self._last, len(lines))
 
     def _put(self, lines: bytes, created: float, count: int) -> None:
         if self._descriptor is None and monotonic() >= self._retry_at:
@@ -106,6 +154,7 @@ class LogFile(logging.Handler):
         """Close the file."""
         self.acquire()
         try:
+            self._flush()
             self._closed = True
             self._drop()
         finally:

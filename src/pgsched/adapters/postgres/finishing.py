@@ -23,7 +23,7 @@ from pgsched.domain.errors import LeaseLost, ResultRejected
 from pgsched.domain.runs import Hold, Run, Success
 
 #: most runs in one transaction
-MOST_TOGETHER: Final = 8
+MOST_TOGETHER: Final = 16
 #: bytes of rows up to which results share a statement: setting one up takes longer than writing them
 SMALL_BYTES: Final = 4096
 #: bytes of rows above which a result is recorded by itself: parsing it would keep others waiting

@@ -206,8 +206,14 @@ async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll) -> 
         await ready(pgconn.socket, reading=not writing, writing=writing)
 
 
-async def ready(fileno: int, *, reading: bool = True, writing: bool = False) -> None:
-    """Wait until a socket can be read or written, whichever is asked for and comes first."""
+async def ready(
+    fileno: int, *, reading: bool = True, writing: bool = False, until: float | None = None
+) -> None:
+    """Wait until a socket can be read or written, whichever is asked for and comes first.
+
+    Raises:
+        TimeoutError: ``until``, a time of the loop, has come first.
+    """
     loop = asyncio.get_running_loop()
     woken: asyncio.Future[None] = loop.create_future()
 
@@ -215,6 +221,11 @@ async def ready(fileno: int, *, reading: bool = True, writing: bool = False) -> 
         if not woken.done():
             woken.set_result(None)
 
+    if until is not None and loop.time() >= until:
+        # a timer may lose to data that never ceases to come
+        raise TimeoutError
+    # a context of asyncio.timeout would cost more than all the rest of this
+    timer = None if until is None else loop.call_at(until, _too_late, woken)
     if reading:
         loop.add_reader(fileno, wake)
     if writing:
@@ -222,10 +233,17 @@ async def ready(fileno: int, *, reading: bool = True, writing: bool = False) -> 
     try:
         await woken
     finally:
+        if timer is not None:
+            timer.cancel()
         if reading:
             loop.remove_reader(fileno)
         if writing:
             loop.remove_writer(fileno)
+
+
+def _too_late(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_exception(TimeoutError())
 
 
 @contextlib.contextmanager

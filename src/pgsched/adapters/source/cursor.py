@@ -100,36 +100,36 @@ class RowStream:
         # asking the catalog about a type takes a round trip between DECLARE and FETCH
         at_once = session.knows_columns_of(statement.sql)
         before = 0
+        session.deadline = self._sent_at + (statement.timeout_ms + GRACE_MS) / 1000
         try:
-            async with self._deadline():
-                session.send(BEGIN)
-                session.send(pins_for(statement, session.defaults))
-                arguments = self._arguments
-                if any(argument.sql is not None for argument in statement.arguments):
-                    arguments = await self._evaluate()
-                else:
-                    before = 2
-                # the line break ends a comment that the user's text may end with
-                declare = Command(
-                    sql=f"{_PREFIX}{statement.sql}\n".encode(),
-                    params=[None if text is None else text.encode() for text in arguments],
-                    types=[argument.oid for argument in statement.arguments],
-                )
-                if statement.max_cost is not None:
-                    await self._refuse_costly(declare, before, statement.max_cost)
-                    before = 0
-                session.send(declare)
-                session.send_describe(_CURSOR)
-                if at_once:
-                    await self._send_fetch()
-                    description = (await session.results(before + 2, then_sync=False))[-1]
-                    self._learn(description, known_types(session, _keys(description)))
-                else:
-                    await session.sync()
-                    description = (await session.results(before + 2))[-1]
-                    self._learn(description, await column_types(session, _keys(description)))
-                    await self._send_fetch()
-                session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
+            session.send(BEGIN)
+            session.send(pins_for(statement, session.defaults))
+            arguments = self._arguments
+            if any(argument.sql is not None for argument in statement.arguments):
+                arguments = await self._evaluate()
+            else:
+                before = 2
+            # the line break ends a comment that the user's text may end with
+            declare = Command(
+                sql=f"{_PREFIX}{statement.sql}\n".encode(),
+                params=[None if text is None else text.encode() for text in arguments],
+                types=[argument.oid for argument in statement.arguments],
+            )
+            if statement.max_cost is not None:
+                await self._refuse_costly(declare, before, statement.max_cost)
+                before = 0
+            session.send(declare)
+            session.send_describe(_CURSOR)
+            if at_once:
+                await self._send_fetch()
+                description = (await session.results(before + 2, then_sync=False))[-1]
+                self._learn(description, known_types(session, _keys(description)))
+            else:
+                await session.sync()
+                description = (await session.results(before + 2))[-1]
+                self._learn(description, await column_types(session, _keys(description)))
+                await self._send_fetch()
+            session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
         except TimeoutError:
             raise deadline_passed(statement.timeout_ms) from None
         except CommandFailed as failed:
@@ -222,9 +222,8 @@ class RowStream:
             if fetched < self._asked.popleft() or self._is_last_read:
                 break
             try:
-                async with self._deadline():
-                    await session.pass_sync()
-                    await self._send_fetch()
+                await session.pass_sync()
+                await self._send_fetch()
             except TimeoutError:
                 raise deadline_passed(self._statement.timeout_ms) from None
             session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
@@ -237,12 +236,7 @@ class RowStream:
         fetched, told = 0, None
         try:
             while True:
-                # a timer and a task switch for each would cost more than the rows
-                if session.is_waiting:
-                    async with self._deadline():
-                        result = await session.result()
-                else:
-                    result = await session.result()
+                result = await session.result()
                 if result is None:
                     break
                 if result.status not in (ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK):
@@ -266,19 +260,20 @@ class RowStream:
         if not self._is_fetched:
             return
         session = self._session
+        session.deadline = asyncio.get_running_loop().time() + SETTLE_S
         with contextlib.suppress(TimeoutError, CommandFailed, SourceFault):
-            async with asyncio.timeout(SETTLE_S):
-                if not self._is_last_read:
-                    await session.pass_sync()
-                if self._to_ask != 0:
-                    await self._send_cleanup()
-                while self._asked:
-                    self._asked.popleft()
-                    [nothing] = await session.results(1, then_sync=not self._is_last_read)
-                    if nothing.ntuples:
-                        raise broken("rows after the last one")
-                await session.results(2)
-                session.is_clean = True
+            if not self._is_last_read:
+                await session.pass_sync()
+            if self._to_ask != 0:
+                await self._send_cleanup()
+            while self._asked:
+                self._asked.popleft()
+                [nothing] = await session.results(1, then_sync=not self._is_last_read)
+                if nothing.ntuples:
+                    raise broken("rows after the last one")
+            await session.results(2)
+            session.deadline = None
+            session.is_clean = True
 
     async def _first_rows(self) -> AsyncIterator[RowBatch]:
         statement = self._statement
@@ -333,10 +328,6 @@ class RowStream:
         self._loader.set_loader_types([_ANY] * len(types), Format.BINARY)
         self._wide = [place for place, one in enumerate(types) if is_unbounded(one)]
         self._narrow_bytes = NARROW_BYTES * (len(types) - len(self._wide))
-
-    def _deadline(self) -> asyncio.Timeout:
-        """Bound what is waited for by the client's own deadline."""
-        return asyncio.timeout_at(self._sent_at + (self._statement.timeout_ms + GRACE_MS) / 1000)
 
     def _fault(self, result: pq.PGresult, prefix: int) -> Exception:
         if result.status == ExecStatus.PIPELINE_ABORTED:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pgsched.adapters.source.places import Places
 from pgsched.adapters.source.session import Session
@@ -29,14 +29,13 @@ LOOK_EVERY_S = 2.0
 Cleanup: TypeAlias = Callable[[], Awaitable[None]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Idle:
+class _Idle(NamedTuple):
     """A session that waits for a run."""
 
     address: SourceAddress
     session: Session
-    #: closes it when it has waited for long
-    timer: asyncio.TimerHandle
+    #: loop time at which it has waited for long enough
+    until: float
     #: answers that are still to be read, None when there are none
     cleanup: Cleanup | None = None
 
@@ -66,7 +65,7 @@ class KeptSessions:
         self._is_closed = False
         #: places being given back
         self._tasks: set[asyncio.Task[None]] = set()
-        #: keeps the places of idle connections, once there is one
+        #: looks after idle connections, once there is one
         self._keeper: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -93,9 +92,7 @@ class KeptSessions:
         if self._most is not None and sum(source.opened for source in self._sources.values()) > self._most:
             waiting = [source for source in self._sources.values() if source.idle]
             if waiting:
-                longest = min(waiting, key=lambda source: source.idle[0].timer.when()).idle[0]
-                longest.timer.cancel()
-                self._expire(longest.address, longest.session)
+                self._expire(min(waiting, key=lambda source: source.idle[0].until), 1)
 
     def closed(self, address: SourceAddress) -> None:
         """Count a session off that was closed elsewhere, or never came about."""
@@ -133,7 +130,7 @@ class KeptSessions:
         """
         kept_s = self._kept_s if keep_s is None else keep_s
         if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep_places())
+            self._keeper = asyncio.create_task(self._look_after())
         if is_sent:
             self._rest(address, session, kept_s, cleanup)
             return
@@ -186,14 +183,12 @@ class KeptSessions:
     def _rest(
         self, address: SourceAddress, session: Session, kept_s: float, cleanup: Cleanup | None = None
     ) -> None:
-        timer = asyncio.get_running_loop().call_later(kept_s, self._expire, address, session)
-        one = _Idle(address=address, session=session, timer=timer, cleanup=cleanup)
-        self._sources[address.source_id].idle.append(one)
+        until = asyncio.get_running_loop().time() + kept_s
+        self._sources[address.source_id].idle.append(_Idle(address, session, until, cleanup))
 
     async def _idle_one(self, source: _Source, address: SourceAddress) -> Session | None:
         while source.idle:
             one = source.idle.pop()
-            one.timer.cancel()
             if one.address != address:
                 self._close(one.address, one.session)
             elif one.cleanup is None or await self._is_cleared(address, one.session, one.cleanup):
@@ -203,10 +198,15 @@ class KeptSessions:
                 self._close(address, one.session)
         return None
 
-    async def _keep_places(self) -> None:
-        """Renew the places of idle connections, for ever; close those that have none."""
+    async def _look_after(self) -> None:
+        """Close what has waited for long or has no place, and renew the places of the rest, for ever."""
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(min(LOOK_EVERY_S, self._kept_s / 2))
+            now = loop.time()
+            for source in self._sources.values():
+                if waited := sum(one.until <= now for one in source.idle):
+                    self._expire(source, waited)
             kept = [source for source in self._sources.values() if source.idle or source.settling]
             await asyncio.gather(*map(self._renew, kept))
 
@@ -223,14 +223,12 @@ class KeptSessions:
         """Close those that have waited longest."""
         while source.idle and most > 0:
             one = source.idle.pop(0)
-            one.timer.cancel()
             self._close(one.address, one.session)
             most -= 1
 
-    def _expire(self, address: SourceAddress, session: Session) -> None:
-        source = self._sources[address.source_id]
-        source.idle = [one for one in source.idle if one.session is not session]
-        self._close(address, session)
+    def _expire(self, source: _Source, count: int) -> None:
+        """Close some of those that have waited longest, and leave their places to others."""
+        self._close_idle(source, count)
         task = asyncio.get_running_loop().create_task(_give_back(source))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

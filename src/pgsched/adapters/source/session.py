@@ -103,6 +103,8 @@ class Session:
         self._socket = socket.socket(fileno=pgconn.socket)
         #: most bytes that may arrive before a result is complete
         self.most_waited_bytes = MOST_WAITED_BYTES
+        #: loop time at which waiting for the source ends with TimeoutError, None for never
+        self.deadline: float | None = None
         #: whether everything asked was answered and the next run may use the connection
         self.is_clean = True
         #: whether this is pgsched's own metadata database, None until looked at
@@ -157,7 +159,7 @@ class Session:
         try:
             self.pgconn.pipeline_sync()
             while self.pgconn.flush():
-                await ready(self.pgconn.socket, writing=True)
+                await ready(self.pgconn.socket, writing=True, until=self.deadline)
                 self.pgconn.consume_input()
         except psycopg.Error as error:
             raise lost(str(error)) from None
@@ -167,7 +169,7 @@ class Session:
         begun_at: int | None = None
         try:
             while self.pgconn.is_busy():
-                await ready(self.pgconn.socket)
+                await ready(self.pgconn.socket, until=self.deadline)
                 self.pgconn.consume_input()
                 # libpq holds a message whole, and every notification; it has no bound of its own
                 received = received_bytes(self._socket)
@@ -177,11 +179,6 @@ class Session:
             return self.pgconn.get_result()
         except psycopg.Error as error:
             raise lost(str(error)) from None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the next result is not here yet; when it is, ``result`` returns it at once."""
-        return bool(self.pgconn.is_busy())
 
     async def results(self, count: int, *, then_sync: bool = True) -> list[pq.PGresult]:
         """Return one result for each of ``count`` commands and pass the sync after them.
