@@ -181,5 +181,6 @@ class Arena:
         return True
 
 
-async def _keep(_connections: int, _for_s: float) -> None:
+async def _keep(connections: int, _for_s: float) -> int:
     """Let every connection be kept."""
+    return connections
