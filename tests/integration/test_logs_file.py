@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import gzip
 import logging
@@ -193,6 +194,55 @@ def test_log_rotates_at_the_first_record_of_a_new_day(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["app.log", "app.log.2026-03-10"]
     assert [text.rpartition("\ufeff")[2] for text in file.path.read_text().splitlines()] == ["three", "four"]
     assert (tmp_path / "app.log.2026-03-10").read_text().count("\n") == 2
+
+
+def messages(path: Path) -> list[str]:
+    return [text.rpartition("\ufeff")[2] for text in path.read_text().splitlines()]
+
+
+async def test_lines_of_a_loop_are_written_together_and_a_warning_at_once(tmp_path: Path) -> None:
+    configure(app_name="app", log_dir=tmp_path)
+    path = tmp_path / "app.log"
+    log.info("one")
+    log.info("two")
+    assert messages(path) == []
+    log.warning("three")
+    assert messages(path) == ["one", "two", "three"]
+    log.info("four")
+    await asyncio.sleep(0.2)
+    log.info("five")
+    assert messages(path) == ["one", "two", "three", "four"]
+    unconfigure()
+    assert messages(path) == ["one", "two", "three", "four", "five"]
+
+
+async def test_threads_beside_a_loop_keep_the_order_and_wait_for_nobody(tmp_path: Path) -> None:
+    configure(app_name="app", log_dir=tmp_path)
+    log.info("from the loop")
+    await asyncio.to_thread(log.info, "from a thread")
+    # the loop had promised to write before the thread came
+    await asyncio.sleep(0.2)
+    await asyncio.to_thread(log.info, "alone")
+    assert messages(tmp_path / "app.log") == ["from the loop", "from a thread", "alone"]
+
+
+async def test_many_lines_do_not_wait_in_memory(tmp_path: Path) -> None:
+    configure(app_name="app", log_dir=tmp_path)
+    for number in range(1000):
+        log.info("line %d", number)
+    written = messages(tmp_path / "app.log")
+    assert 700 < len(written) <= 1000
+    assert written == [f"line {number}" for number in range(len(written))]
+
+
+async def test_lines_of_two_days_are_not_written_together(tmp_path: Path) -> None:
+    file = handler(tmp_path)
+    midnight = NOON + timedelta(hours=12)
+    for message, at in (("one", midnight - timedelta(seconds=0.01)), ("two", midnight)):
+        write(file, message, at)
+    file.close()
+    assert messages(tmp_path / "app.log.2026-03-10") == ["one"]
+    assert messages(file.path) == ["two"]
 
 
 def test_log_of_an_earlier_day_is_rotated_after_a_restart(tmp_path: Path) -> None:

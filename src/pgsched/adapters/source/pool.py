@@ -201,11 +201,12 @@ class KeptSessions:
     async def _look_after(self) -> None:
         """Close what has waited for long or has no place, and renew the places of the rest, for ever."""
         loop = asyncio.get_running_loop()
+        pause = min(LOOK_EVERY_S, self._kept_s / 2)
         while True:
-            await asyncio.sleep(min(LOOK_EVERY_S, self._kept_s / 2))
-            now = loop.time()
+            await asyncio.sleep(pause)
+            next_look = loop.time() + pause
             for source in self._sources.values():
-                if waited := sum(one.until <= now for one in source.idle):
+                if waited := sum(one.until < next_look for one in source.idle):
                     self._expire(source, waited)
             kept = [source for source in self._sources.values() if source.idle or source.settling]
             await asyncio.gather(*map(self._renew, kept))
