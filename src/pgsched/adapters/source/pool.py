@@ -11,13 +11,16 @@ would only take its place from another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from pgsched.adapters.source.places import Places
 from pgsched.adapters.source.session import Session
 from pgsched.application.ports.execution import Keep, SourceAddress
+
+log = logging.getLogger(__name__)
 
 #: seconds a connection is kept idle
 KEPT_S = 60.0
@@ -92,7 +95,8 @@ class KeptSessions:
         if self._most is not None and sum(source.opened for source in self._sources.values()) > self._most:
             waiting = [source for source in self._sources.values() if source.idle]
             if waiting:
-                self._expire(min(waiting, key=lambda source: source.idle[0].until), 1)
+                longest = min(waiting, key=lambda source: source.idle[0].until)
+                self._expire(longest, longest.idle[:1])
 
     def closed(self, address: SourceAddress) -> None:
         """Count a session off that was closed elsewhere, or never came about."""
@@ -206,7 +210,7 @@ class KeptSessions:
             await asyncio.sleep(pause)
             next_look = loop.time() + pause
             for source in self._sources.values():
-                if waited := sum(one.until < next_look for one in source.idle):
+                if waited := [one for one in source.idle if one.until < next_look]:
                     self._expire(source, waited)
             kept = [source for source in self._sources.values() if source.idle or source.settling]
             await asyncio.gather(*map(self._renew, kept))
@@ -214,7 +218,11 @@ class KeptSessions:
     async def _renew(self, source: _Source) -> None:
         self._close_surplus(source)
         if source.places.is_old:
-            await source.places.have(lambda: source.opened)
+            try:
+                await source.places.have(lambda: source.opened)
+            except Exception:
+                # nobody awaits the task; what cannot be renewed is closed when its time is over
+                log.exception("places at a source were not renewed", extra={"action": "source.places"})
             self._close_surplus(source)
 
     def _close_surplus(self, source: _Source) -> None:
@@ -227,9 +235,11 @@ class KeptSessions:
             self._close(one.address, one.session)
             most -= 1
 
-    def _expire(self, source: _Source, count: int) -> None:
-        """Close some of those that have waited longest, and leave their places to others."""
-        self._close_idle(source, count)
+    def _expire(self, source: _Source, idle: Sequence[_Idle]) -> None:
+        """Close those that have waited for long, and leave their places to others."""
+        for one in idle:
+            source.idle.remove(one)
+            self._close(one.address, one.session)
         task = asyncio.get_running_loop().create_task(_give_back(source))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
