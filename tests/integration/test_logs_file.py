@@ -235,6 +235,30 @@ async def test_many_lines_do_not_wait_in_memory(tmp_path: Path) -> None:
     assert written == [f"line {number}" for number in range(len(written))]
 
 
+async def test_a_batch_with_lines_of_two_days_is_parted_at_midnight(tmp_path: Path) -> None:
+    file = handler(tmp_path)
+    midnight = (NOON + timedelta(hours=12)).timestamp()
+    formatter = Rfc5424Formatter(app_name="app", enterprise_id=1, max_bytes=4096, redactor=Redactor(()))
+
+    def line(message: str, created: float) -> tuple[float, bytes]:
+        return created, formatter.line(record(message, created))
+
+    def record(message: str, created: float) -> logging.LogRecord:
+        return logging.makeLogRecord(
+            {"msg": message, "name": "x", "levelno": logging.INFO, "created": created}
+        )
+
+    file.write_lines([line("one", midnight - 1)])
+    file.handle(record("two", midnight - 0.03))
+    file.write_lines([line("three", midnight - 0.02), line("four", midnight + 0.01)])
+    # Regression: a file that began with a line of the day before was never rotated again
+    file.write_lines([line("five", midnight + 86_400)])
+    file.close()
+    assert messages(tmp_path / "app.log.2026-03-10") == ["one", "two", "three"]
+    assert messages(tmp_path / "app.log.2026-03-11") == ["four"]
+    assert messages(file.path) == ["five"]
+
+
 async def test_lines_of_two_days_are_not_written_together(tmp_path: Path) -> None:
     file = handler(tmp_path)
     midnight = NOON + timedelta(hours=12)

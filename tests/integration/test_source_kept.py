@@ -14,7 +14,7 @@ import pytest
 from postgres_fixtures import fresh_source, new_name
 from source_fixtures import address_of, run, run_at, statement
 
-from pgsched.adapters.source import places, pool
+from pgsched.adapters.source import places, pool, session
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.domain.errors import DatabaseUnavailable, QueryFailed, SourceRefused
 from pgsched.domain.runs import LEASE_S
@@ -145,6 +145,49 @@ async def test_places_are_renewed_while_connections_are_kept(sources, source_db,
     await asyncio.sleep(2.0)
     assert open_at(source_db) == 0
     assert not granted
+
+
+async def test_the_place_of_a_run_that_failed_is_given_back(sources, source_db, monkeypatch):
+    monkeypatch.setattr(pool, "LOOK_EVERY_S", 0.1)
+    asked = []
+
+    async def keep(connections, _for_s):
+        asked.append(connections)
+        return connections
+
+    await run_at(sources, address_of(source_db), statement(PID), keep=keep)
+    with pytest.raises(QueryFailed):
+        await run_at(sources, address_of(source_db), statement("select 1/0"), keep=keep)
+    await asyncio.sleep(0.3)
+    assert asked == [1, 0]
+
+
+async def test_whoever_retires_keeps_none_and_ends_what_is_under_way(source_db):
+    sources, noted = PsycopgSources(), []
+
+    async def keep(connections, _for_s):
+        noted.append(connections)
+        return connections
+
+    slow = asyncio.create_task(
+        run_at(sources, address_of(source_db), statement("select pg_sleep(0.5)::text s"), keep=keep)
+    )
+    await run_at(sources, address_of(source_db), statement(PID), keep=keep)
+    await sources.retire()
+    assert noted[-1] == 0
+    await asyncio.sleep(0.2)
+    assert open_at(source_db) == 1
+    assert (await slow).data == [{"s": ""}]
+    await asyncio.sleep(0.2)
+    assert open_at(source_db) == 0
+    await sources.close()
+
+
+async def test_a_connection_that_is_old_is_not_kept(sources, source_db, monkeypatch):
+    first = await pid(sources, source_db)
+    monkeypatch.setattr(session, "MOST_AGE_S", -1.0)
+    assert await pid(sources, source_db) == first
+    assert await pid(sources, source_db) != first
 
 
 async def test_no_more_connections_are_open_than_runs_at_once(source_db, pg_server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 
 import psycopg
@@ -60,6 +61,26 @@ class Watch:
     def __exit__(self, *_):
         self._stop.set()
         self._thread.join()
+
+
+def test_a_worker_that_drains_keeps_no_place_from_others(place, database, source_db):
+    for name, sql in (("quick", "select 1 as x"), ("long", "select pg_sleep(60)::text as x")):
+        place.add_query(name, sql)
+    worker = place.worker("--concurrency", "2")
+    noted = "select sum(connections) from source_kept"
+    place.json("queries", "run", "quick")
+    eventually(lambda: database.execute(noted) == [(1,)])
+    place.json("queries", "run", "long")
+    status = "select r.status from query_run r join query_job j on j.id = r.query_id where j.name = 'long'"
+    eventually(lambda: database.execute(status) == [("running",)])
+    place.json("queries", "run", "quick")
+    eventually(lambda: database.execute(noted) == [(2,)])
+    worker.process.send_signal(signal.SIGTERM)
+    eventually(lambda: database.execute(noted) == [(None,)])
+    # it still waits for its run to end
+    assert database.execute(status) == [("running",)]
+    assert worker.process.poll() is None
+    worker.process.kill()
 
 
 def test_two_workers_together_stay_within_max_concurrency(place, database, source_db):

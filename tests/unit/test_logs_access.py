@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,8 +58,8 @@ class _Listing(logging.Handler):
         self.setFormatter(FORMATTER)
         self.lines: list[bytes] = []
 
-    def write_lines(self, lines: list[bytes], created: float) -> None:
-        self.lines += lines
+    def write_lines(self, lines: Sequence[tuple[float, bytes]]) -> None:
+        self.lines += [line for _, line in lines]
 
 
 async def test_every_answer_is_written_once_by_each_handler() -> None:

@@ -114,3 +114,39 @@ async def test_a_mute_database_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) 
 
     desk.places.ask_by(mute)
     assert not await desk.have(1)
+
+
+async def test_a_mute_database_is_waited_for_once_by_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "ASK_TIMEOUT_S", 0.05)
+    asked = 0
+
+    async def mute(_connections: int, _for_s: float) -> int:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+        return 1
+
+    places = Places()
+    places.ask_by(mute)
+    assert not any(await asyncio.gather(*(places.have(lambda: 8) for _ in range(8))))
+    assert asked == 1
+    # the next run tries again
+    assert not await places.have(lambda: 8)
+    assert asked == 2
+
+
+async def test_whoever_is_cancelled_while_giving_back_counts_on_no_more_than_it_asked_for() -> None:
+    desk = Desk()
+    await desk.have(5)
+
+    async def mute(_connections: int, _for_s: float) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    desk.places.ask_by(mute)
+    giving = asyncio.create_task(desk.places.give_back(lambda: 1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    giving.cancel()
+    await asyncio.gather(giving, return_exceptions=True)
+    assert desk.places.now == 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -76,6 +76,7 @@ class Worker:
         info: WorkerInfo,
         housekeeping: Housekeeping,
         figures: Callable[[], Mapping[str, float]] = dict[str, float],
+        retire: Callable[[], Awaitable[None]] | None = None,
         drain_s: float = 20.0,
     ) -> None:
         self._queue = queue
@@ -85,6 +86,8 @@ class Worker:
         self._housekeeping = housekeeping
         self._figures = figures
         self._drain_s = drain_s
+        #: leaves the places at sources to others that this worker will not need any more
+        self._retire = retire
         self._wake = asyncio.Event()
         self._held = HeldRuns(queue, run_job, self._wake)
         #: whether something other than a freed place woke the loop
@@ -135,6 +138,8 @@ class Worker:
                         task.result()
                 await self._look(attendance)
                 await self._nap(attendance.worker_id)
+            if self._retire is not None:
+                await self._retire()
             await self._held.drain(attendance.worker_id, within_s=self._drain_s)
         finally:
             self._alarms.stop()

@@ -221,6 +221,7 @@ class Container(containers.DeclarativeContainer):
             settings.provided.audit_keep_days,
         ),
         figures=providers.Factory(running.worker_figures, at_source),
+        retire=at_source.provided.retire,
         info=providers.Factory(running.worker_info, concurrency),
     )
 

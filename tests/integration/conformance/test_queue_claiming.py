@@ -256,6 +256,19 @@ async def test_no_more_places_are_granted_than_others_leave(world: World) -> Non
     assert await world.kept.note(WORKER + 1, source.id, 9, for_s=30) == 1
 
 
+async def test_whoever_makes_no_claims_leaves_the_last_place_to_runs(world: World) -> None:
+    source = await world.source(max_concurrency=3)
+    await world.queue.request((await world.job(data_source_id=source.id)).id)
+    assert await world.kept.note(-1, source.id, 9, for_s=30) == 2
+    assert await world.kept.note(-2, source.id, 1, for_s=30) == 0
+    assert await world.kept.note(-1, source.id, 1, for_s=30) == 1
+    assert await world.kept.note(-2, source.id, 1, for_s=30) == 1
+    [claim] = await world.queue.claim(WORKER, limit=9)
+    await world.queue.succeed(claim.hold, success())
+    assert await world.kept.note(WORKER, source.id, 9, for_s=30) == 1
+    assert await world.kept.note(-1, source.id, 2, for_s=30) == 0
+
+
 async def test_notes_made_anew_leave_no_run_without_a_worker_that_may_start_it(world: World) -> None:
     """A worker whose notes were dropped while it was silent finds its places given to others."""
     source = await world.source(max_concurrency=4)

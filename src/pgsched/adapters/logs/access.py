@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Final, NamedTuple, Protocol, runtime_checkable
@@ -50,8 +51,8 @@ class TakesLines(Protocol):
     #: makes its lines
     formatter: logging.Formatter | None
 
-    def write_lines(self, lines: list[bytes], created: float) -> None:
-        """Write lines whose last is of this time, seconds since 1970."""
+    def write_lines(self, lines: Sequence[tuple[float, bytes]]) -> None:
+        """Write lines, each with its time in seconds since 1970."""
         ...
 
 
@@ -97,13 +98,15 @@ class BatchedAccessLog:
         loop = asyncio.get_running_loop()
         # one record tells what the clock on the wall says now
         offset = _record(batch[-1][1]).created - monotonic()
-        jobs: list[tuple[TakesLines, list[bytes]]] = []
+        jobs: list[tuple[TakesLines, list[tuple[float, bytes]]]] = []
         for handler in logging.getLogger().handlers:
             if handler.level > logging.INFO or not _log.isEnabledFor(logging.INFO):
                 continue
             if isinstance(handler, TakesLines) and isinstance(handler.formatter, Rfc5424Formatter):
                 write = handler.formatter.line
-                lines = [self._lines.line(write, offset + at, answered) for at, answered in batch]
+                lines = [
+                    (offset + at, self._lines.line(write, offset + at, answered)) for at, answered in batch
+                ]
                 jobs.append((handler, lines))
             elif not getattr(handler, "leaves_access", False):
                 for at, answered in batch:
@@ -111,8 +114,7 @@ class BatchedAccessLog:
                     record.created = offset + at
                     handler.handle(record)
         if jobs:
-            last = offset + batch[-1][0]
-            self._writing = loop.run_in_executor(None, _write, jobs, last)
+            self._writing = loop.run_in_executor(None, _write, jobs)
             self._writing.add_done_callback(self._written)
 
     def _written(self, _: object) -> None:
@@ -121,9 +123,9 @@ class BatchedAccessLog:
             self._timer = asyncio.get_running_loop().call_later(_WAIT_S, self._flush)
 
 
-def _write(jobs: list[tuple[TakesLines, list[bytes]]], last: float) -> None:
+def _write(jobs: list[tuple[TakesLines, list[tuple[float, bytes]]]]) -> None:
     for handler, lines in jobs:
-        handler.write_lines(lines, last)
+        handler.write_lines(lines)
 
 
 class Lines:

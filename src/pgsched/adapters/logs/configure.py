@@ -70,7 +70,6 @@ def configure(
     logging.captureWarnings(True)
     # what no line shows is not looked up for each (Logging HOWTO, "Optimization")
     logging.logThreads = logging.logMultiprocessing = False
-    logging._srcfile = None
 
 
 def unconfigure() -> None:

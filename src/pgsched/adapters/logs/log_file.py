@@ -8,9 +8,10 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -27,14 +28,14 @@ _LOCK_TRIES, _LOCK_PAUSE_S = 400, 0.0025
 _LOCK_AGAIN_S = 5.0
 #: seconds that a line waits for others at most, and how many wait
 _WAIT_S, _MOST_WAITING = 0.05, 256
-#: a day begins with one of these seconds in every zone
+#: in every zone a day begins with a quarter of an hour, seconds
 _QUARTER_S = 900
 #: where the time stands in a line: PRI, version, time
 _TIME = re.compile(rb"<[0-9]{1,3}>1 ([0-9T:.+-]{10,32}Z?) ")
 
 
 class LogFile(logging.Handler):
-    """Appends each record to ``<folder>/<app_name>.log`` with one write, so that processes may share it.
+    """Appends records to ``<folder>/<app_name>.log``, whole lines with each write: processes may share it.
 
     While the file cannot be written, records go to stderr after one warning; it is tried again every 30 s.
     At the first record of a new day the file becomes ``<app_name>.log.YYYY-MM-DD``, named for the day of its
@@ -60,9 +61,8 @@ class LogFile(logging.Handler):
         self._after_rotation = after_rotation
         self._name = str(self.path)
         self._descriptor: int | None = None
-        #: lines to be written, and when the last of them was made
-        self._waiting: list[bytes] = []
-        self._last = 0.0
+        #: lines to be written, each with its time
+        self._waiting: list[tuple[float, bytes]] = []
         #: the loop that writes them in a moment, None when none does
         self._flushed_by: asyncio.AbstractEventLoop | None = None
         #: device and inode of the open file
@@ -90,20 +90,15 @@ class LogFile(logging.Handler):
         except Exception:  # logging must not become the caller's fault
             self.handleError(record)
             return
-        if int(record.created) // _QUARTER_S != int(self._last) // _QUARTER_S:
-            # the lines of two days are not written together
-            self._flush()
-        self._waiting.append(line)
-        self._last = record.created
+        self._waiting.append((record.created, line))
         if record.levelno >= logging.WARNING or not self._is_flushed_later():
             self._flush()
 
-    def write_lines(self, lines: list[bytes], created: float) -> None:
-        """Write finished lines with one write; the last is of this time, seconds since 1970."""
+    def write_lines(self, lines: Sequence[tuple[float, bytes]]) -> None:
+        """Write finished lines, each with its time in seconds since 1970, behind those that wait."""
         self.acquire()
         try:
             self._waiting += lines
-            self._last = created
             self._flush()
         finally:
             self.release()
@@ -130,9 +125,11 @@ class LogFile(logging.Handler):
 
     def _flush(self) -> None:
         self._flushed_by = None
-        if self._waiting:
-            lines, self._waiting = self._waiting, []
-            self._put(b"\n".join(lines) + b"\n", self._last, len(lines))
+        waiting, self._waiting = self._waiting, []
+        # the lines of two days are not written together
+        for _, together in groupby(waiting, key=_quarter):
+            lines = list(together)
+            self._put(b"".join(line + b"\n" for _, line in lines), lines[-1][0], len(lines))
 
     def _put(self, lines: bytes, created: float, count: int) -> None:
         if self._descriptor is None and monotonic() >= self._retry_at:
@@ -305,3 +302,7 @@ class LogFile(logging.Handler):
     def _day_of(self, seconds: float) -> date:
         at = datetime.fromtimestamp(seconds, UTC)
         return at.date() if self._utc else at.astimezone().date()
+
+
+def _quarter(line: tuple[float, bytes]) -> int:
+    return int(line[0]) // _QUARTER_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 
 from pgsched.adapters.logs.rfc5424 import Rfc5424Formatter
 
@@ -28,11 +29,11 @@ class StandardOutput(logging.Handler):
         except Exception:  # logging must not become the caller's fault
             self.handleError(record)
 
-    def write_lines(self, lines: list[bytes], created: float) -> None:  # noqa: ARG002 (of all that take lines)
+    def write_lines(self, lines: Sequence[tuple[float, bytes]]) -> None:
         """Write finished lines, each with one write."""
         self.acquire()
         try:
-            for each in lines:
+            for _, each in lines:
                 line = each + b"\n"
                 while line:
                     line = line[os.write(1, line) :]

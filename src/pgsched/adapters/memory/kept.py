@@ -18,6 +18,8 @@ class MemoryKeptConnections:
         """Note as many connections of a worker as others leave places for."""
         now = self._store.clock.read()
         left = places_left(self._store, worker_id, now).get(source_id, 0)
+        # whoever makes no claims is not granted the last place, which it would keep from every run
+        left -= worker_id < 0
         granted = max(0, min(connections, left + running(self._store, worker_id, source_id)))
         if granted:
             self._store.kept[worker_id, source_id] = (granted, now + timedelta(seconds=for_s))

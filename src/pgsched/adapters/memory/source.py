@@ -104,6 +104,9 @@ class ScriptedSource:
         """Return 0: no connection is kept."""
         return 0
 
+    async def retire(self) -> None:
+        """Nothing is kept."""
+
     async def close(self) -> None:
         """Do nothing: no connection is kept."""
 

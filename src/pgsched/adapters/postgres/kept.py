@@ -10,11 +10,12 @@ from pgsched.adapters.postgres.runs_sql import TAKEN
 #: seconds within which the server answers; whoever asks waits for one second
 _ANSWER_S: Final = 2.0
 
-# Like a claim: the lock makes the count true until the commit, and the next statement counts.
+# Like a claim: the lock makes the count true until the commit, and the next statement counts. Whoever makes
+# no claims (an API process, below 0) is not granted the last place, which it would keep from every run.
 _LOCK: Final = "select from data_source where id = %(source_id)s for no key update"
 _GRANT: Final = f"""
 with place as (
-    select s.id, least(%(connections)s::bigint, s.max_concurrency - {TAKEN} + (
+    select s.id, least(%(connections)s::bigint, s.max_concurrency - (%(worker_id)s < 0)::integer - {TAKEN} + (
         select count(*) from query_run o
         where o.status = 'running' and o.data_source_id = s.id and o.worker_id = %(worker_id)s)) as granted
     from data_source s where s.id = %(source_id)s),

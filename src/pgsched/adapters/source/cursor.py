@@ -227,6 +227,8 @@ class RowStream:
             except TimeoutError:
                 raise deadline_passed(self._statement.timeout_ms) from None
             session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
+        # the last rows are not held for as long as the session waits for its next run
+        self._loader.set_pgresult(None)
         self._is_fetched = True
 
     async def _fetched(self) -> AsyncGenerator[list[Row]]:

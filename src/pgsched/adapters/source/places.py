@@ -28,6 +28,8 @@ class Places:
         self._granted = 0
         #: until when they are counted on, seconds of ``elapsed``
         self._until = 0.0
+        #: when asking was in vain, seconds of ``elapsed``
+        self._failed_at = float("-inf")
         #: how the last run of the source asked
         self._keep: Keep | None = None
         self._asking = asyncio.Lock()
@@ -49,8 +51,10 @@ class Places:
     async def have(self, wanted: Callable[[], int]) -> bool:
         """Make sure of as many as are wanted now, asking only where they are not there or too old."""
         if not self._has(wanted()):
+            since = self._elapsed()
             async with self._asking:
-                if not self._has(wanted()):
+                # what was in vain while others waited is not waited for again by each of them
+                if not self._has(wanted()) and self._failed_at < since:
                     await self._ask(wanted())
         return wanted() <= self.now
 
@@ -67,11 +71,12 @@ class Places:
         if self._keep is None:
             return
         asked_at = self._elapsed()
+        # whatever comes of it, no more is left than was asked for: the change may be made and not answered
+        self._granted = min(self._granted, connections)
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 granted = await self._keep(connections, LEASE_S)
         except (DatabaseFault, TimeoutError):
-            # the answer may be lost and the change have been made
-            self._granted = min(self._granted, connections)
+            self._failed_at = self._elapsed()
             return
         self._granted, self._until = granted, asked_at + SELF_KILL_S

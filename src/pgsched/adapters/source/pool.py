@@ -133,8 +133,11 @@ class KeptSessions:
         which are there by then; otherwise it is cleared in the background.
         """
         kept_s = self._kept_s if keep_s is None else keep_s
-        if self._keeper is None:
+        if self._keeper is None and not self._is_closed:
             self._keeper = asyncio.create_task(self._look_after())
+        if is_sent and self._is_closed:
+            self._close(address, session)
+            return
         if is_sent:
             self._rest(address, session, kept_s, cleanup)
             return
@@ -144,7 +147,7 @@ class KeptSessions:
         task.add_done_callback(settling.discard)
 
     async def close(self) -> None:
-        """Close all of them, keep none from now on, and give their places back."""
+        """Close all of them, keep none from now on, and give their places back; runs under way go on."""
         self._is_closed = True
         if self._keeper is not None:
             self._keeper.cancel()
@@ -155,7 +158,9 @@ class KeptSessions:
         await asyncio.gather(*settling, return_exceptions=True)
         for source in self._sources.values():
             self._close_idle(source, len(source.idle))
-        await asyncio.gather(*map(_give_back, self._sources.values()))
+        # a run has its own place
+        nothing = [source.places.give_back(lambda: 0) for source in self._sources.values()]
+        await asyncio.gather(*nothing, return_exceptions=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _settle(
@@ -212,18 +217,19 @@ class KeptSessions:
             for source in self._sources.values():
                 if waited := [one for one in source.idle if one.until < next_look]:
                     self._expire(source, waited)
-            kept = [source for source in self._sources.values() if source.idle or source.settling]
-            await asyncio.gather(*map(self._renew, kept))
+            await asyncio.gather(*map(self._see_to_places, self._sources.values()))
 
-    async def _renew(self, source: _Source) -> None:
+    async def _see_to_places(self, source: _Source) -> None:
         self._close_surplus(source)
-        if source.places.is_old:
-            try:
+        try:
+            if source.places.is_old and (source.idle or source.settling):
                 await source.places.have(lambda: source.opened)
-            except Exception:
-                # nobody awaits the task; what cannot be renewed is closed when its time is over
-                log.exception("places at a source were not renewed", extra={"action": "source.places"})
-            self._close_surplus(source)
+            # of connections that ended with their runs
+            await _give_back(source)
+        except Exception:
+            # nobody awaits the task; what cannot be renewed is closed when its time is over
+            log.exception("places at a source were not renewed", extra={"action": "source.places"})
+        self._close_surplus(source)
 
     def _close_surplus(self, source: _Source) -> None:
         self._close_idle(source, source.opened - source.places.now)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ from pgsched.domain.results import ColumnType
 
 #: seconds given to a cancel request before the connection is closed regardless
 _CANCEL_TIMEOUT_S = 2.0
+#: seconds for which a session serves one run after the other
+MOST_AGE_S = 600.0
 #: statements remembered; a session that forgets one takes a round trip more
 _MOST_STATEMENTS = 1000
 #: most bytes that a source may send before a result is complete, beyond what a statement allows itself
@@ -109,6 +112,7 @@ class Session:
         self.is_clean = True
         #: whether this is pgsched's own metadata database, None until looked at
         self.is_metadata: bool | None = None
+        self._born_at = time.monotonic()
         #: what its settings are unless pinned
         self.defaults = Defaults()
         #: whether it served a run before
@@ -117,6 +121,11 @@ class Session:
         self.known_types: dict[tuple[int, int], ColumnType] = {}
         #: digests of the statements whose columns' types are among those
         self._statements: set[int] = set()
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it has served for long: what the source's admin sets for new sessions shall reach it."""
+        return time.monotonic() - self._born_at > MOST_AGE_S
 
     @property
     def is_alive(self) -> bool:

@@ -68,7 +68,8 @@ class PsycopgSources:
         try:
             yield stream
             # before the run ends, which frees its place at the source
-            if keep is not None and await self._kept.has_place(address, keep):
+            may_stay = keep is not None and not session.is_old
+            if keep is not None and may_stay and await self._kept.has_place(address, keep):
                 self._kept.settle(
                     address, session, stream.settle, is_sent=stream.is_cleanup_sent, keep_s=keep_s
                 )
@@ -76,7 +77,7 @@ class PsycopgSources:
         except BaseException:
             await self._abandon(address, session)
             raise
-        if keep is None:
+        if not may_stay:
             self._kept.closed(address)
         await session.abandon()
 
@@ -107,6 +108,10 @@ class PsycopgSources:
     def kept(self) -> int:
         """Return how many idle connections are kept for the next run."""
         return len(self._kept)
+
+    async def retire(self) -> None:
+        """Close what is kept and keep no more, so that others have the places."""
+        await self._kept.close()
 
     async def close(self) -> None:
         """Close the connections that were kept, and remove the files of root certificates."""

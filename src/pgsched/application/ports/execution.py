@@ -177,6 +177,10 @@ class QuerySource(Protocol):
         """Return how many idle connections are kept for the next run."""
         ...
 
+    async def retire(self) -> None:
+        """Keep no connection from now on and close those that wait for a run; runs under way go on."""
+        ...
+
     async def close(self) -> None:
         """Close the connections that were kept."""
         ...

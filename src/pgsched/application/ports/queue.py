@@ -210,7 +210,8 @@ class KeptConnections(Protocol):
         Returns how many were granted: no more than the runs and notes of others leave of the source's
         ``max_concurrency``. To be asked before the run ends whose connection is kept, so that the source
         never has more than those over all workers; the former note no longer counts. 0 takes it back. At a
-        source that is gone there are none.
+        source that is gone there are none. Who makes no claims has a number below 0 and leaves the last place
+        to runs.
 
         Raises:
             DatabaseFault: it could not be noted; nothing more may be kept then.
