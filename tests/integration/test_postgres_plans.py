@@ -92,7 +92,7 @@ def test_a_line_at_one_source_is_not_read_for_each_of_the_others(database: Datab
         connection.execute(
             "select set_config('pgsched.sources', array_agg(id)::text, false) from data_source"
         )
-        for statement in (runs_sql.LOCK_SOURCES, runs_sql.LOCK_FREE_SOURCES, runs_sql.CLAIM):
+        for statement in (runs_sql.LOCK_SOURCES, runs_sql.CLAIM):
             rows = connection.execute(
                 f"explain (analyze, costs off, timing off) {statement}", {"limit": 8, "worker_id": 1}
             )

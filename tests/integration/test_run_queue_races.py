@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -55,12 +55,15 @@ class Setting:
         self._database = racers[0]._database
         self.queue = racers[0]
 
-    async def jobs(self, count: int, *, max_concurrency: int = 1000, **changes: object) -> list[Job]:
-        source = await PostgresSources(self._database).add(new_source(max_concurrency=max_concurrency))
+    async def jobs(
+        self, count: int, *, max_concurrency: int = 1000, source: str = "shop", **changes: object
+    ) -> list[Job]:
+        new = new_source(max_concurrency=max_concurrency, name=source)
+        added = await PostgresSources(self._database).add(new)
         jobs = PostgresJobs(self._database)
         start_at = changes.pop("start_at", None)
         return [
-            await jobs.add(job_spec(source.id, **({"name": f"query{n}"} | changes)), start_at=start_at)
+            await jobs.add(job_spec(added.id, **({"name": f"query{n}"} | changes)), start_at=start_at)
             for n in range(count)
         ]
 
@@ -184,19 +187,42 @@ async def test_job_that_another_process_is_planning_is_passed_over(
     assert database.execute("select count(*) from query_run where query_id = %s", [locked.id]) == [(1,)]
 
 
-async def test_source_that_is_locked_is_waited_for_once_the_plan_stands(
-    setting: Setting, database: Fixture
+async def test_source_that_is_locked_keeps_nobody_from_the_others(
+    racers: list[PostgresRunQueue], setting: Setting, database: Fixture
 ) -> None:
-    """Jobs and sources are not locked together while waiting: who changes both would meet it half-way."""
-    [job] = await setting.jobs(1)
+    """A backend can freeze with a source locked; jobs and sources are not locked together while waiting."""
+    [locked] = await setting.jobs(1)
+    [free] = await setting.jobs(1, source="another", name="free")
     async with await psycopg.AsyncConnection.connect(database.conninfo) as other:
-        await other.execute("select from data_source for no key update")
-        taking = asyncio.create_task(setting.queue.plan_and_claim(plan_due, 1, jobs=9, runs=9))
-        while not database.execute("select from query_run"):
-            assert not taking.done()
-            await asyncio.sleep(0.01)
-    [claim] = (await asyncio.wait_for(taking, 5)).claims
-    assert claim.job.id == job.id
+        await other.execute(
+            "select from data_source where id = %s for no key update", [locked.spec.data_source_id]
+        )
+        done = await asyncio.wait_for(setting.queue.plan_and_claim(plan_due, 1, jobs=9, runs=9), 2)
+        assert done.jobs == 2
+        assert [claim.job.id for claim in done.claims] == [free.id]
+        assert await asyncio.wait_for(setting.queue.claim(1, limit=9), 2) == []
+        # from a moment when it is free again
+        taking = asyncio.create_task(_claimed_at_last(racers[1], 2))
+        await asyncio.sleep(0.1)
+        assert not taking.done()
+    [claim] = await asyncio.wait_for(taking, 5)
+    assert claim.job.id == locked.id
+
+
+async def test_claims_at_one_source_do_not_miss_each_other(
+    racers: list[PostgresRunQueue], setting: Setting
+) -> None:
+    """A lock that is held for a claim is waited for, a little: whoever has a place takes what there is."""
+    requested = await setting.requested(40, enabled=False)
+    taken = await asyncio.gather(*(queue.claim(number, limit=10) for number, queue in enumerate(racers, 1)))
+    assert sum(map(len, taken)) == len(requested) == 40
+
+
+async def _claimed_at_last(queue: PostgresRunQueue, worker_id: int) -> Sequence[Claim]:
+    """Claim again and again; a claim that finds a lock takes a while itself."""
+    while not (claims := await queue.claim(worker_id, limit=9)):
+        pass
+    return claims
 
 
 async def test_plan_and_claim_at_once_lose_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from pgsched.adapters.postgres.mapping import job_from, run_from, source_from
 from pgsched.adapters.postgres.planning import WHY, begin_planning
 from pgsched.adapters.postgres.workers import HINT
 from pgsched.application.ports.queue import Claim, Decide, Planned, Renewal, Upcoming
-from pgsched.domain.errors import NotCancellable, NotFound
+from pgsched.domain.errors import DatabaseFault, NotCancellable, NotFound
 from pgsched.domain.names import is_key
 from pgsched.domain.runs import Failure, Hold, Run, RunStatus, SkipReason, Success, Trigger
 
@@ -28,8 +29,8 @@ _LOST = "the worker was lost while it ran this, twice"
 
 #: seconds within which the server answers what is light, or its backend is taken for frozen
 LIGHT_S = 5.0
-#: seconds for a claim, which may wait for one by a worker that froze in it (``IDLE_TIMEOUT_MS``)
-CLAIM_S = 8.0
+#: seconds after which a claim is tried again at sources that another one had locked
+AGAIN_S = (0.002, 0.008, 0.03)
 #: seconds for what may be much at once
 HEAVY_S = 15.0
 
@@ -59,8 +60,7 @@ class PostgresRunQueue:
                 planning = await begin_planning(pipeline, decide, jobs)
                 pipeline.within_s = HEAVY_S
                 pipeline.send(sql.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
-                # jobs are locked: waiting for a source as well could deadlock with whoever changes both
-                locked = pipeline.send(sql.LOCK_FREE_SOURCES, {"worker_id": worker_id})
+                locked = pipeline.send(sql.LOCK_SOURCES, {"worker_id": worker_id})
                 claimed = pipeline.send(sql.CLAIM, {"limit": runs, "worker_id": worker_id})
         except UniqueViolation:
             planned, claims, passed_over = await self.plan_due(decide, limit=jobs), [], True
@@ -68,7 +68,7 @@ class PostgresRunQueue:
             planned, claims = planning.planned(), _claims(claimed.rows, worker_id)
             passed_over = locked.rows[0]["passed_over"]
         if passed_over and len(claims) < runs:
-            claims = [*claims, *await self.claim(worker_id, limit=runs - len(claims))]
+            claims += await self._claim_again(worker_id, runs - len(claims), has_some=bool(claims))
         return replace(planned, claims=claims)
 
     async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
@@ -79,15 +79,10 @@ class PostgresRunQueue:
 
     async def claim(self, worker_id: int, *, limit: int) -> Sequence[Claim]:
         """Take up to ``limit`` runs that are ready."""
-        try:
-            async with self._database.pipeline(within_s=CLAIM_S) as pipeline:
-                pipeline.send(sql.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
-                pipeline.send(sql.LOCK_SOURCES, {"worker_id": worker_id})
-                claimed = pipeline.send(sql.CLAIM, {"limit": limit, "worker_id": worker_id})
-        except UniqueViolation:
-            # The no-overlap index has the last word when a query moved between sources meanwhile.
-            return []
-        return _claims(claimed.rows, worker_id)
+        claims, passed_over = await self._claim(worker_id, limit)
+        if passed_over and len(claims) < limit:
+            claims += await self._claim_again(worker_id, limit - len(claims), has_some=bool(claims))
+        return claims
 
     async def renew(self, worker_id: int, holds: Sequence[Hold]) -> Renewal:  # noqa: ARG002 (tokens prove more)
         """Extend the leases still held."""
@@ -199,6 +194,34 @@ class PostgresRunQueue:
         if row is None:
             raise NotFound("run", run_id)
         return RunStatus(row["status"])
+
+    async def _claim_again(self, worker_id: int, limit: int, *, has_some: bool) -> list[Claim]:
+        """Take more where sources were locked; runs that were taken before (``has_some``) are not lost."""
+        claims: list[Claim] = []
+        for pause_s in AGAIN_S:
+            await asyncio.sleep(pause_s)
+            try:
+                more, passed_over = await self._claim(worker_id, limit - len(claims))
+            except DatabaseFault:
+                if claims or has_some:
+                    break
+                raise
+            claims += more
+            if not passed_over or len(claims) == limit:
+                break
+        return claims
+
+    async def _claim(self, worker_id: int, limit: int) -> tuple[list[Claim], bool]:
+        """Take runs at the sources that nobody has locked; say whether there were others."""
+        try:
+            async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
+                pipeline.send(sql.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
+                locked = pipeline.send(sql.LOCK_SOURCES, {"worker_id": worker_id})
+                claimed = pipeline.send(sql.CLAIM, {"limit": limit, "worker_id": worker_id})
+        except UniqueViolation:
+            # The no-overlap index has the last word when a query moved between sources meanwhile.
+            return [], False
+        return _claims(claimed.rows, worker_id), locked.rows[0]["passed_over"]
 
     async def _end(self, statement: str, hold: Hold, **parameters: object) -> Run:
         row = await self._one(statement, {**_held(hold), **parameters})

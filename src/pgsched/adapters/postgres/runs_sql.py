@@ -149,16 +149,9 @@ with recursive line as (
 wanted as materialized (
     select s.id from line join data_source s on s.id = line.data_source_id
     where line.ready_at <= {NOW} and s.max_concurrency > {TAKEN})"""
+# One that somebody has locked is passed over, and told of: it is free in a moment, but for a backend that
+# froze, which is to keep nobody from the other sources. Nor may whoever has jobs locked wait for it.
 LOCK_SOURCES: Final = f"""{_LOCKABLE},
-locked as materialized (
-    select s.id from data_source s
-    where s.id in (select id from wanted)
-    order by s.id
-    for no key update)
-select set_config('pgsched.sources', array_agg(id)::text, true) from locked"""
-
-# For whoever must not wait; says whether there was one that others have locked.
-LOCK_FREE_SOURCES: Final = f"""{_LOCKABLE},
 locked as materialized (
     select s.id from data_source s
     where s.id in (select id from wanted)
