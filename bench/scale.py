@@ -18,6 +18,8 @@ import psycopg
 from bench import stage
 from bench.processes import free_port, service
 
+#: what is measured
+ALL = ("due", "herd", "idle", "history")
 #: queries that come due in the same second
 HERD = 1000
 #: schedules of the idle worker
@@ -40,14 +42,17 @@ where j.name like 'due%%' and r.status = 'success' and r.scheduled_at >= %(since
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["due", "herd", "idle", "history"])
+    parser.add_argument("what", nargs="*", metavar="|".join(ALL))
     parser.add_argument("--rows", type=int, default=ROWS)
     options = parser.parse_args()
+    # argparse takes no word at all for a choice that is none
+    if unknown := set(options.what) - set(ALL):
+        parser.error(f"no figure is called {', '.join(sorted(unknown))}")
     with stage.throwaway() as where, psycopg.connect(where.environment["PG_DSN_APP"], autocommit=True) as db:
         where.measure("pgsched_way", "select 1 as one", "once")
         db.execute("update data_source set max_concurrency = 64")
         db.execute("delete from query_job")
-        for what in options.what or ["due", "herd", "idle", "history"]:
+        for what in options.what or ALL:
             if what == "history":
                 history(where, db, options.rows)
             else:
