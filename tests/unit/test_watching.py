@@ -11,7 +11,7 @@ import pytest
 
 from pgsched.application.ports.watch import Ended, QueryRights, Sighting
 from pgsched.application.watching import MOST, Watching
-from pgsched.domain.errors import DatabaseUnavailable
+from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, SchemaMismatch
 from pgsched.domain.jobs import Visibility
 
 
@@ -23,6 +23,7 @@ class Database:
         self.epoch = 1
         self.latest: Ended | None = None
         self.down = False
+        self.fault: DatabaseFault = DatabaseUnavailable("away")
         self.asked: list[int] = []
 
     async def travel(self) -> None:
@@ -32,7 +33,7 @@ class Database:
     async def look(self, queries: Collection[int], runs: Collection[int]) -> Sighting:
         await self.travel()
         if self.down:
-            raise DatabaseUnavailable("away")
+            raise self.fault
         self.asked = list(queries)
         seen = Sighting(
             epoch=self.epoch,
@@ -211,3 +212,29 @@ async def test_background_task_looks_at_once_when_something_changed_here_and_tel
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_another_reason_for_not_seeing_the_database_is_told_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database, clock = Database(), Clock()
+    database.down = True
+    watching = Watching(database, clock=clock)
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+    for _ in range(2):
+        await watching.catch_up()
+    assert told() == ["away"]
+    # Regression: a server that was slow to answer at first hid that it lacks the schema
+    database.fault = SchemaMismatch.between(0, 1)
+    for _ in range(2):
+        await watching.catch_up()
+    assert told()[1:] == [database.fault.detail]
+    database.down = False
+    await watching.catch_up()
+    clock.now += 10
+    database.down, database.fault = True, DatabaseUnavailable("away again")
+    await watching.catch_up()
+    assert told()[2:] == ["away again"]

@@ -72,7 +72,8 @@ class Watching:
         self._runs = _Hot()
         self._soon = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
-        self._told_lost = False
+        #: code of the fault that was told, None while there is none
+        self._told_lost: str | None = None
 
     @property
     def trusted(self) -> bool:
@@ -170,13 +171,13 @@ class Watching:
                 before.ids[each.name] = each.query_id
         self._epoch = seen.epoch
         self._seen_at = began
-        if self._told_lost:
-            self._told_lost = False
+        if self._told_lost is not None:
+            self._told_lost = None
             _log.info("the metadata database is back", extra={"action": "watch.back"})
 
     def _note(self, fault: DatabaseFault) -> None:
-        if not self.trusted and not self._told_lost:
-            self._told_lost = True
+        if not self.trusted and self._told_lost != fault.code:
+            self._told_lost = fault.code
             _log.error("%s", fault.detail, extra={"action": "watch.lost", "error_code": fault.code})
 
     def _tell_if_lost(self) -> None:

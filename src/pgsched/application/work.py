@@ -96,6 +96,8 @@ class Worker:
         self._reap_timer = _Timer(POLL_S * 0.9)
         self._beat_timer = _Timer(BEAT_EVERY_S)
         self._away = False
+        #: code of what was told of that
+        self._waits_for = ""
         #: until when (``elapsed_s``) the record may say that this worker holds what it knows nothing of
         self._unsure_until = 0.0
         #: the database's clock and this machine's at the last look
@@ -283,14 +285,14 @@ class Worker:
         # whatever the look was to do is still to be done
         self._is_called = True
         self._unsure_until = elapsed_s() + UNSURE_S
-        if not self._away:
+        if self._waits_for != error.code:
             log.error("waiting: %s", error.detail, extra={"action": "worker.waiting"})
-        self._away = True
+        self._away, self._waits_for = True, error.code
 
     def _returned(self) -> None:
         if self._away:
             log.info("the metadata database is back", extra={"action": "worker.back"})
-        self._away = False
+        self._away, self._waits_for = False, ""
 
 
 async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:
