@@ -99,6 +99,7 @@ async def _pgsched(where: Stage, metadata: psycopg.Connection[Any]) -> float:
 
 
 def _pgbench(where: Stage, metadata: psycopg.Connection[Any], first_source: int) -> float | None:
+    from pgsched.adapters.postgres import claiming_sql as claiming
     from pgsched.adapters.postgres import runs_sql as sql
 
     program = shutil.which("pgbench") or next(iter(where.programs.glob("pgbench")), None)
@@ -124,11 +125,11 @@ def _pgbench(where: Stage, metadata: psycopg.Connection[Any], first_source: int)
     def statement(text: str) -> str:
         return re.sub(r"%\((\w+)\)s", lambda match: values[match[1]], text).replace("%%", "%")
 
-    lock = sql.LOCK_SOURCES.replace("where line.ready_at", "where s.id = :source and line.ready_at")
+    lock = claiming.LOCK_SOURCES.replace("where line.ready_at", "where s.id = :source and line.ready_at")
     assert ":source" in lock
     (where.folder / "claim_finish.sql").write_text(
         f"\\set source {first_source} + :client_id\n"
-        f"begin;{statement(sql.SKIP_LATE)};{statement(lock)};{statement(sql.CLAIM)} \\gset\n"
+        f"begin;{statement(claiming.SKIP_LATE)};{statement(lock)};{statement(claiming.CLAIM)} \\gset\n"
         f"commit;{statement(sql.SUCCEED)};"
     )
     command = [str(program), "-n", "-M", "prepared", "-f", "claim_finish.sql", "-j", "2"]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from postgres_fixtures import Database
 
-from pgsched.adapters.postgres import runs_sql, views
+from pgsched.adapters.postgres import claiming_sql, runs_sql, views
 from pgsched.adapters.postgres.access import audience_parameters
 from pgsched.domain.audience import anonymous
 from pgsched.domain.runs import RunStatus
@@ -56,8 +56,8 @@ def explained(database: Database):
         (runs_sql.LOCK_DUE, "Index Cond: (next_run_at <=", {"limit": 100}),
         (runs_sql.UPCOMING, "Index Cond: (next_run_at <=", {"within_s": 60.0, "limit": 200}),
         (runs_sql.UPCOMING, "(ready_at >", {"within_s": 60.0, "limit": 200}),
-        (runs_sql.LOCK_SOURCES, "(data_source_id > line.data_source_id)", {"worker_id": 1}),
-        (runs_sql.CLAIM, "(ready_at <=", {"limit": 32, "worker_id": 1}),
+        (claiming_sql.LOCK_SOURCES, "(data_source_id > line.data_source_id)", {"worker_id": 1}),
+        (claiming_sql.CLAIM, "(ready_at <=", {"limit": 32, "worker_id": 1}),
     ],
     ids=["due", "upcoming jobs", "upcoming runs", "sources", "claim"],
 )
@@ -92,7 +92,7 @@ def test_a_line_at_one_source_is_not_read_for_each_of_the_others(database: Datab
         connection.execute(
             "select set_config('pgsched.sources', array_agg(id)::text, false) from data_source"
         )
-        for statement in (runs_sql.LOCK_SOURCES, runs_sql.CLAIM):
+        for statement in (claiming_sql.LOCK_SOURCES, claiming_sql.CLAIM):
             rows = connection.execute(
                 f"explain (analyze, costs off, timing off) {statement}", {"limit": 8, "worker_id": 1}
             )

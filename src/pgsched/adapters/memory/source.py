@@ -20,10 +20,9 @@ from pgsched.domain.errors import (
 )
 from pgsched.domain.parameters import SCHEDULED_AT
 from pgsched.domain.results import PANDAS_VERSION, OnLimit
+from pgsched.domain.runs import LEASE_S
 
 Row = Mapping[str, object]
-#: seconds for which a connection would be kept
-NOTED_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +87,7 @@ class ScriptedSource:
                     raise
                 raise QueryTimeout(f"gave no result within {statement.timeout_ms} ms") from None
             if keep is not None:
-                await keep(1, NOTED_S)
+                await keep(1, LEASE_S)
         finally:
             self.running -= 1
 

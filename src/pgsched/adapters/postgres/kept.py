@@ -1,11 +1,11 @@
-"""What workers keep open at sources, on Postgres: rows that claims count (``runs_sql``)."""
+"""What workers keep open at sources, on Postgres: rows that claims count (``claiming_sql``)."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from pgsched.adapters.postgres.claiming_sql import TAKEN
 from pgsched.adapters.postgres.database import Database
-from pgsched.adapters.postgres.runs_sql import TAKEN
 
 #: seconds within which the server answers; whoever asks waits for one second
 _ANSWER_S: Final = 2.0

@@ -12,6 +12,7 @@ from psycopg.errors import DataError, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from pgsched.adapters.postgres import claiming_sql as claiming
 from pgsched.adapters.postgres import runs_sql as sql
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
@@ -59,9 +60,9 @@ class PostgresRunQueue:
             async with self._database.pipeline(within_s=LIGHT_S, in_steps=True) as pipeline:
                 planning = await begin_planning(pipeline, decide, jobs)
                 pipeline.within_s = HEAVY_S
-                pipeline.send(sql.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
-                locked = pipeline.send(sql.LOCK_SOURCES, {"worker_id": worker_id})
-                claimed = pipeline.send(sql.CLAIM, {"limit": runs, "worker_id": worker_id})
+                pipeline.send(claiming.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
+                locked = pipeline.send(claiming.LOCK_SOURCES, {"worker_id": worker_id})
+                claimed = pipeline.send(claiming.CLAIM, {"limit": runs, "worker_id": worker_id})
         except UniqueViolation:
             planned, claims, passed_over = await self.plan_due(decide, limit=jobs), [], True
         else:
@@ -215,9 +216,9 @@ class PostgresRunQueue:
         """Take runs at the sources that nobody has locked; say whether there were others."""
         try:
             async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
-                pipeline.send(sql.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
-                locked = pipeline.send(sql.LOCK_SOURCES, {"worker_id": worker_id})
-                claimed = pipeline.send(sql.CLAIM, {"limit": limit, "worker_id": worker_id})
+                pipeline.send(claiming.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
+                locked = pipeline.send(claiming.LOCK_SOURCES, {"worker_id": worker_id})
+                claimed = pipeline.send(claiming.CLAIM, {"limit": limit, "worker_id": worker_id})
         except UniqueViolation:
             # The no-overlap index has the last word when a query moved between sources meanwhile.
             return [], False

@@ -20,7 +20,7 @@ ASK_TIMEOUT_S = 1.0
 
 
 class Places:
-    """How many connections to one source may be open, beyond those of runs under way."""
+    """How many connections to one source may be open from here, those of runs under way included."""
 
     def __init__(self, elapsed: Callable[[], float] = elapsed_s) -> None:
         """Start without any."""

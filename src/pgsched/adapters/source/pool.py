@@ -135,9 +135,6 @@ class KeptSessions:
         kept_s = self._kept_s if keep_s is None else keep_s
         if self._keeper is None and not self._is_closed:
             self._keeper = asyncio.create_task(self._look_after())
-        if is_sent and self._is_closed:
-            self._close(address, session)
-            return
         if is_sent:
             self._rest(address, session, kept_s, cleanup)
             return
@@ -171,10 +168,7 @@ class KeptSessions:
         kept_s: float,
     ) -> None:
         if await self._is_cleared(address, session, cleanup):
-            if self._is_closed:
-                self._close(address, session)
-            else:
-                self._rest(address, session, kept_s)
+            self._rest(address, session, kept_s)
 
     async def _is_cleared(self, address: SourceAddress, session: Session, cleanup: Cleanup) -> bool:
         """See to the end of the cleanup; a session that cannot be cleared is closed."""
@@ -192,6 +186,9 @@ class KeptSessions:
     def _rest(
         self, address: SourceAddress, session: Session, kept_s: float, cleanup: Cleanup | None = None
     ) -> None:
+        if self._is_closed:
+            self._close(address, session)
+            return
         until = asyncio.get_running_loop().time() + kept_s
         self._sources[address.source_id].idle.append(_Idle(address, session, until, cleanup))
 
