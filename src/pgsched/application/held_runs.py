@@ -62,6 +62,8 @@ class HeldRuns:
         self._run_job = run_job
         self._freed = freed
         self._held: dict[int, _Held] = {}
+        #: set while there is something to look after
+        self._is_busy = asyncio.Event()
 
     def __len__(self) -> int:
         """How many runs are held."""
@@ -72,6 +74,7 @@ class HeldRuns:
         held = _Held(claim=claim, trusted_from=asked_at)
         self._held[claim.hold.run_id] = held
         held.task = asyncio.create_task(self._carry(held))
+        self._is_busy.set()
 
     def cancel(self, run_ids: Collection[int]) -> None:
         """End the runs that someone asked to cancel; what is not held is passed over."""
@@ -83,7 +86,7 @@ class HeldRuns:
         """Extend the leases, for ever; a try that came to nothing is made again at the next look."""
         renewed_at = self._elapsed()
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self._next_look()
             asked_at = self._elapsed()
             if self._held and asked_at - renewed_at >= RENEW_EVERY_S and await self._renew(worker_id):
                 renewed_at = asked_at
@@ -94,7 +97,7 @@ class HeldRuns:
         A task of its own: a renewal that hangs on a server cut off can outlast the lease it should extend.
         """
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self._next_look()
             for held in list(self._held.values()):
                 if held.end is None and self._elapsed() - held.trusted_from >= SELF_KILL_S:
                     log.warning(
@@ -139,6 +142,13 @@ class HeldRuns:
             else:
                 log.info("handed back %d runs", count, extra={"action": "worker.handed_back", "runs": count})
         self._held.clear()
+
+    async def _next_look(self) -> None:
+        """Wait for the time of the next look at the leases; while nothing is held there is none."""
+        if not self._held:
+            self._is_busy.clear()
+            await self._is_busy.wait()
+        await asyncio.sleep(LOOK_EVERY_S)
 
     async def _carry(self, held: _Held) -> None:
         try:

@@ -21,8 +21,6 @@ from pgsched.domain.sessions import KEPT_AFTER_END
 
 log = logging.getLogger(__name__)
 
-#: seconds between two looks at what is due
-LOOK_EVERY_S = 1.0
 #: seconds to let others at the database between two pieces of the same chore
 BREATH_S = 0.02
 
@@ -49,8 +47,8 @@ class Housekeeping:
 
     async def keep(self) -> None:
         """Do what is due, for ever; a fault is logged and the chore is tried again when it is due next."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+        while self._chores:
+            await asyncio.sleep(max(0.0, min(self._due.values()) - time.monotonic()))
             for chore in self._chores:
                 if time.monotonic() >= self._due[chore.name]:
                     self._due[chore.name] = time.monotonic() + chore.every_s

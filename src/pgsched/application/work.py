@@ -13,18 +13,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from random import random
 
 from pgsched.application.elapsed import elapsed_s
 from pgsched.application.held_runs import HeldRuns
 from pgsched.application.housekeeping import Housekeeping
-from pgsched.application.ports.queue import Attendance, RunQueue, WorkerInfo, Workers
+from pgsched.application.ports.queue import Attendance, RunQueue, Upcoming, WorkerInfo, Workers
 from pgsched.application.ports.timing import Alarms
 from pgsched.application.run_job import RunJob
 from pgsched.domain.clocks import Reading, doubt_after, step_between
 from pgsched.domain.errors import DatabaseFault
 from pgsched.domain.jobs import Job
 from pgsched.domain.planning import ActiveRuns, Plan, plan_due
-from pgsched.domain.runs import fraction_of
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Worker:
                     if task.done():
                         task.result()
                 await self._look(attendance)
-                await self._nap(attendance.worker_id)
+                await self._nap()
             if self._retire is not None:
                 await self._retire()
             await self._held.drain(attendance.worker_id, within_s=self._drain_s)
@@ -152,21 +152,25 @@ class Worker:
     async def _look(self, attendance: Attendance) -> None:
         """See to what there is to do; a database that is away ends the look.
 
-        A run that has ended frees its place and changes nothing else: then only claims are made.
+        A run that has ended frees its place and changes nothing else: then only claims are made. A poll that
+        finds all at rest is over with that one question.
         """
         try:
             if elapsed_s() < self._unsure_until:
                 await self._held.settle(attendance.worker_id)
             if self._look_timer.due() or self._is_called:
-                self._is_called = False
-                await self._look_around(attendance)
+                is_called, self._is_called = self._is_called, False
+                if is_called or self._held or not await self._is_nothing_to_do():
+                    await self._look_around(attendance.worker_id)
+                if self._beat_timer.due():
+                    await attendance.beat(self._told())
             else:
                 await self._claim(attendance.worker_id)
             self._returned()
         except DatabaseFault as error:
             self._gone(error)
 
-    async def _look_around(self, attendance: Attendance) -> None:
+    async def _look_around(self, worker_id: int) -> None:
         """Rescue, plan, claim, heed cancel requests, arm alarms."""
         if self._reap_timer.due():
             for run in await self._queue.reap():
@@ -175,22 +179,29 @@ class Worker:
                     run.status,
                     extra={"action": "run.rescued", "run_id": run.id},
                 )
-        await self._plan(attendance.worker_id)
+        await self._plan(worker_id)
         if self._held:
-            self._held.cancel(await self._queue.cancel_requests(attendance.worker_id))
+            self._held.cancel(await self._queue.cancel_requests(worker_id))
+        ahead = await self._look_ahead()
+        # What came due during this look is looked at again at once; what stays due is somebody else's.
+        overdue = _overdue(ahead)
+        if set(overdue) - set(self._overdue):
+            self._call()
+        self._overdue = overdue
+
+    async def _is_nothing_to_do(self) -> bool:
+        ahead = await self._look_ahead()
+        return ahead.at_rest and not _overdue(ahead)
+
+    async def _look_ahead(self) -> Upcoming:
+        """Arm alarms for what comes due."""
         asked_at, asked_s = time.monotonic(), elapsed_s()
         ahead = await self._queue.upcoming(within_s=HORIZON_S, limit=MAX_ALARMS)
         self._watch_the_clock(ahead.now, asked_s)
         # The answer is half a round trip old when it is here.
         age = timedelta(seconds=(time.monotonic() - asked_at) / 2)
         self._alarms.arm(ahead.now + age, ahead.instants)
-        # What came due during this look is looked at again at once; what stays due is somebody else's.
-        overdue = tuple(instant for instant in ahead.instants if instant <= ahead.now)
-        if set(overdue) - set(self._overdue):
-            self._call()
-        self._overdue = overdue
-        if self._beat_timer.due():
-            await attendance.beat(self._told())
+        return ahead
 
     async def _plan(self, worker_id: int) -> None:
         """Plan all that is due, and claim; what was planned starts while the rest is planned."""
@@ -237,14 +248,14 @@ class Worker:
         await stop.wait()
         self._wake.set()
 
-    async def _nap(self, worker_id: int) -> None:
+    async def _nap(self) -> None:
         """Sleep until something wakes the loop, or until the next poll is due."""
-        spread = fraction_of(worker_id, self._info.pid, int(time.monotonic()))
+        wait_s = AWAY_S if self._away else POLL_S * (1 - random() / 4)  # noqa: S311 (polls of several workers)
+        poll = asyncio.get_running_loop().call_later(wait_s, self._wake.set)
         try:
-            async with asyncio.timeout(AWAY_S if self._away else POLL_S * (1 - spread / 4)):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            await self._wake.wait()
+        finally:
+            poll.cancel()
         self._wake.clear()
 
     def _ring(self, _instant: datetime) -> None:
@@ -293,6 +304,10 @@ class Worker:
         if self._away:
             log.info("the metadata database is back", extra={"action": "worker.back"})
         self._away, self._waits_for = False, ""
+
+
+def _overdue(ahead: Upcoming) -> tuple[datetime, ...]:
+    return tuple(instant for instant in ahead.instants if instant <= ahead.now)
 
 
 async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:

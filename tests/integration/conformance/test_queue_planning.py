@@ -204,6 +204,35 @@ async def test_upcoming_tells_a_job_that_is_overdue(world: World) -> None:
     assert (await world.queue.upcoming(within_s=60, limit=10)).instants == (job.anchor_at,)
 
 
+async def _is_at_rest(world: World) -> bool:
+    return (await world.queue.upcoming(within_s=60, limit=10)).at_rest
+
+
+async def test_at_rest_is_who_has_no_run_that_waits_or_is_held(world: World) -> None:
+    job = await world.job()
+    assert await _is_at_rest(world)
+    await world.plan()
+    assert not await _is_at_rest(world)
+    held = await world.claim()
+    assert not await _is_at_rest(world)
+    await world.queue.cancelled(held.hold)
+    assert await _is_at_rest(world)
+    await world.queue.request(job.id)
+    assert not await _is_at_rest(world)
+
+
+async def test_a_kept_connection_is_no_rest_until_it_is_given_back_or_rescued(world: World) -> None:
+    source = await world.source()
+    await world.kept.note(WORKER, source.id, 1, for_s=30)
+    assert not await _is_at_rest(world)
+    await world.kept.note(WORKER, source.id, 0, for_s=30)
+    assert await _is_at_rest(world)
+    await world.kept.note(WORKER, source.id, 1, for_s=0)
+    assert not await _is_at_rest(world)
+    await world.queue.reap()
+    assert await _is_at_rest(world)
+
+
 # by hand
 
 

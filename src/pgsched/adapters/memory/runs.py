@@ -33,6 +33,7 @@ _LOST = "the worker was lost while it ran this, twice"
 _TOO_LATE = "waited longer than start_deadline_s"
 _LEASE = timedelta(seconds=LEASE_S)
 _SLACK = timedelta(seconds=SLACK_S)
+_LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
 _BACKOFF = timedelta(seconds=MAX_BACKOFF_S)
 
 
@@ -75,7 +76,8 @@ class MemoryRunQueue:
             if record.run.status is RunStatus.QUEUED and record.ready_at > now
         }
         ahead = sorted(instant for instant in jobs | waiting if instant <= horizon)
-        return Upcoming(now=now, instants=tuple(ahead[:limit]))
+        live = any(record.run.status in _LIVE for record in self._store.runs.values())
+        return Upcoming(now=now, instants=tuple(ahead[:limit]), at_rest=not live and not self._store.kept)
 
     async def claim(self, worker_id: int, *, limit: int) -> Sequence[Claim]:
         """Take up to ``limit`` runs that are ready."""

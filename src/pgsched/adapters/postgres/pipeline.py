@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -25,6 +24,8 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq import abc as pq
+
+from pgsched.adapters.sockets import ready
 
 #: what a statement gave: a row as a mapping by column
 Row = dict[str, Any]
@@ -69,6 +70,8 @@ class Pipeline:
         self._connection = connection
         #: seconds that the server may take to answer what was sent, None for no bound
         self.within_s = within_s
+        #: loop time at which waiting for the answers ends
+        self._until: float | None = None
         self._pgconn = connection.pgconn
         #: what is to be filled in, or the name of a statement that was sent to be prepared
         self._waiting: list[Answer | bytes] = []
@@ -133,19 +136,14 @@ class Pipeline:
 
     async def _sync(self) -> None:
         self._pgconn.pipeline_sync()
-        async with self._bounded():
-            failed = await self._receive_synced()
-        if failed is not None:
-            raise failed
-
-    @asynccontextmanager
-    async def _bounded(self) -> AsyncIterator[None]:
-        """Give the connection up when the server does not answer in time."""
+        if self.within_s is not None:
+            self._until = asyncio.get_running_loop().time() + self.within_s
         try:
-            async with asyncio.timeout(self.within_s):
-                yield
+            failed = await self._receive_synced()
         except TimeoutError:
             raise OperationalError(f"no answer within {self.within_s:g} s") from None
+        if failed is not None:
+            raise failed
 
     async def _receive_synced(self) -> Exception | None:
         failed: Exception | None = None
@@ -193,10 +191,10 @@ class Pipeline:
     async def _result(self) -> pq.PGresult | None:
         pgconn = self._pgconn
         while pgconn.flush():
-            await _ready(pgconn.socket, writing=True)
+            await ready(pgconn.socket, writing=True, until=self._until)
             pgconn.consume_input()
         while pgconn.is_busy():
-            await _ready(pgconn.socket)
+            await ready(pgconn.socket, until=self._until)
             pgconn.consume_input()
         return pgconn.get_result()
 
@@ -232,22 +230,3 @@ def _numbered(statement: str) -> tuple[bytes, bytes, tuple[str, ...]]:
 
     text = _PLACE.sub(number, statement)
     return f"pgsched_{abs(hash(text)):x}".encode(), text.encode(), tuple(numbers)
-
-
-async def _ready(fileno: int, *, writing: bool = False) -> None:
-    loop = asyncio.get_running_loop()
-    woken = loop.create_future()
-
-    def wake() -> None:
-        if not woken.done():
-            woken.set_result(None)
-
-    loop.add_reader(fileno, wake)
-    if writing:
-        loop.add_writer(fileno, wake)
-    try:
-        await woken
-    finally:
-        loop.remove_reader(fileno)
-        if writing:
-            loop.remove_writer(fileno)

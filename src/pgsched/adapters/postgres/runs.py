@@ -74,9 +74,10 @@ class PostgresRunQueue:
 
     async def upcoming(self, *, within_s: float, limit: int) -> Upcoming:
         """Return the instants ahead."""
-        row = await self._one(sql.UPCOMING, {"within_s": within_s, "limit": limit}, LIGHT_S)
-        assert row is not None
-        return Upcoming(now=row["now"], instants=tuple(row["instants"]))
+        async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
+            answer = pipeline.send(sql.UPCOMING, {"within_s": within_s, "limit": limit})
+        row = answer.rows[0]
+        return Upcoming(now=row["now"], instants=tuple(row["instants"]), at_rest=row["at_rest"])
 
     async def claim(self, worker_id: int, *, limit: int) -> Sequence[Claim]:
         """Take up to ``limit`` runs that are ready."""

@@ -110,7 +110,10 @@ select clock_timestamp() as now, array(
               and r.ready_at <= {NOW} + make_interval(secs => %(within_s)s)
             order by 1 limit %(limit)s) waiting
          order by 1 limit %(limit)s)) ahead
-    order by at limit %(limit)s) as instants"""
+    order by at limit %(limit)s) as instants,
+    not exists (select from query_run where status = 'queued')
+        and not exists (select from query_run where status = 'running')
+        and not exists (select from source_kept) as at_rest"""
 
 RENEW: Final = f"""
 update query_run r set lease_until = clock_timestamp() + make_interval(secs => {LEASE_S})

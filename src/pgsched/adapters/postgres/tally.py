@@ -53,6 +53,11 @@ over as (
     union all
     select r.* from run_tally_open w join query_run r on r.id = w.run_id where r.status in {_OVER})"""
 
+# What has an id up to counted_to was seen, and is noted as open or is counted.
+_IS_BEHIND: Final = """
+select exists (select from query_run where id > counted_to)
+    or exists (select from run_tally_open) as is_behind
+from run_tally_mark"""
 _MARK: Final = """
 select counted_to, ceiling, ceiling_xid from run_tally_mark for update skip locked"""
 _SNAPSHOT: Final = """
@@ -94,6 +99,10 @@ class PostgresRunTally:
 
     async def advance(self) -> int:
         """Count what ended since the last call."""
+        async with self._database.pipeline() as pipeline:
+            looked = pipeline.send(_IS_BEHIND)
+        if not any(row["is_behind"] for row in looked.rows):
+            return 0
         async with self._database.transaction() as connection:
             mark = await _first(connection, _MARK, {})
             if mark is None:

@@ -14,6 +14,7 @@ from psycopg import Error
 from pgsched.adapters.postgres.database import Connection, Database
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable
 from pgsched.adapters.postgres.schema import EXPECTED, version_of
+from pgsched.adapters.sockets import ready
 from pgsched.application.ports.queue import WorkerInfo
 from pgsched.domain.errors import DatabaseFault, SchemaMismatch
 from pgsched.domain.runs import LEASE_S
@@ -126,19 +127,18 @@ class PostgresAttendance:
             await asyncio.sleep(timeout_s)
             return False
         try:
-            came = [note async for note in self._connection.notifies(timeout=timeout_s, stop_after=1)]
+            return await _hint(self._connection, timeout_s)
         except Error:
             # Something may have been missed, and the lock is gone: both are made good at once.
             await self._drop()
             await self.attend()
             return True
-        return bool(came)
 
     async def beat(self, figures: Mapping[str, float] | None = None) -> None:
         """Write that the worker is alive, and what it tells of its process."""
         values = {"id": self.worker_id, "figures": json.dumps(dict(figures or {}))}
-        async with self._database.connection() as connection:
-            await connection.execute(_BEAT, values)
+        async with self._database.pipeline() as pipeline:
+            pipeline.send(_BEAT, values)
 
     async def attend(self) -> None:
         """Open the connection, lock, listen, and note whether the lock holds.
@@ -199,3 +199,23 @@ class PostgresAttendance:
 async def _truth(connection: Connection, statement: Any, values: dict[str, Any]) -> bool:
     row = await (await connection.execute(statement, values)).fetchone()
     return row is not None and bool(row[0])
+
+
+async def _hint(connection: Connection, timeout_s: float) -> bool:
+    """Wait for a notification; psycopg's own way would wake this process ten times a second meanwhile."""
+    until = asyncio.get_running_loop().time() + timeout_s
+    while not _came(connection):
+        try:
+            await ready(connection.fileno(), until=until)
+        except TimeoutError:
+            return False
+    return True
+
+
+def _came(connection: Connection) -> bool:
+    """Take all notifications that are there."""
+    connection.pgconn.consume_input()
+    came = False
+    while connection.pgconn.notifies() is not None:
+        came = True
+    return came

@@ -19,7 +19,7 @@ import psycopg
 from psycopg.pq import ExecStatus, PollingStatus, TransactionStatus
 from psycopg.pq import abc as pq
 
-from pgsched.adapters.source.connections import ready
+from pgsched.adapters.sockets import ready
 from pgsched.adapters.source.faults import broken, lost, too_much
 from pgsched.adapters.source.login import received_bytes
 from pgsched.domain.errors import SourceUnreachable

@@ -71,6 +71,8 @@ class Upcoming:
     now: datetime
     #: the next instants at which a job or a waiting run comes due, UTC, ascending, distinct
     instants: tuple[datetime, ...]
+    #: whether no run waits or is held anywhere and no connection is kept: nobody has one to take or to rescue
+    at_rest: bool
 
 
 @runtime_checkable
