@@ -43,3 +43,51 @@ async def ready(
 def _too_late(woken: asyncio.Future[None]) -> None:
     if not woken.done():
         woken.set_exception(TimeoutError())
+
+
+class Reader:
+    """Waits for one socket to be readable, again and again.
+
+    The loop is told of the socket once and not at each wait, which takes uvloop half a dozen system calls. It
+    is told to look no more when something arrives that nobody waits for. To be stopped before the descriptor
+    is closed; nobody else may ask the loop about it.
+    """
+
+    def __init__(self, fileno: int) -> None:
+        """Take an open socket; the loop is told at the first wait."""
+        self._fileno = fileno
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken: asyncio.Future[None] | None = None
+
+    async def ready(self, until: float | None = None) -> None:
+        """Wait until there is something to read, or the other side has closed.
+
+        Raises:
+            TimeoutError: ``until``, a time of the loop, has come first.
+        """
+        loop = asyncio.get_running_loop()
+        if until is not None and loop.time() >= until:
+            raise TimeoutError
+        if self._loop is None:
+            loop.add_reader(self._fileno, self._wake)
+            self._loop = loop
+        woken = self._woken = loop.create_future()
+        timer = None if until is None else loop.call_at(until, _too_late, woken)
+        try:
+            await woken
+        finally:
+            self._woken = None
+            if timer is not None:
+                timer.cancel()
+
+    def stop(self) -> None:
+        """Tell the loop to look no more."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._fileno)
+            self._loop = None
+
+    def _wake(self) -> None:
+        if self._woken is None:
+            self.stop()
+        elif not self._woken.done():
+            self._woken.set_result(None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import psycopg
 from psycopg.pq import ExecStatus, PollingStatus, TransactionStatus
 from psycopg.pq import abc as pq
 
-from pgsched.adapters.sockets import ready
+from pgsched.adapters.sockets import Reader, ready
 from pgsched.adapters.source.faults import broken, lost, too_much
 from pgsched.adapters.source.login import received_bytes
 from pgsched.domain.errors import SourceUnreachable
@@ -102,8 +103,9 @@ class Session:
         """Take over an open, non-blocking connection."""
         self.pgconn = pgconn
         pgconn.enter_pipeline_mode()
-        #: libpq's own socket, looked at and never closed from here
-        self._socket = socket.socket(fileno=pgconn.socket)
+        #: a descriptor of our own: libpq closes its one when it likes, and the number may serve another then
+        self._socket = socket.socket(fileno=os.dup(pgconn.socket))
+        self._reader = Reader(self._socket.fileno())
         #: most bytes that may arrive before a result is complete
         self.most_waited_bytes = MOST_WAITED_BYTES
         #: loop time at which waiting for the source ends with TimeoutError, None for never
@@ -178,7 +180,7 @@ class Session:
         begun_at: int | None = None
         try:
             while self.pgconn.is_busy():
-                await ready(self.pgconn.socket, until=self.deadline)
+                await self._reader.ready(self.deadline)
                 self.pgconn.consume_input()
                 # libpq holds a message whole, and every notification; it has no bound of its own
                 received = received_bytes(self._socket)
@@ -251,8 +253,9 @@ class Session:
     def close(self) -> None:
         """Close the connection at once."""
         self.is_clean = False
-        self._socket.detach()
+        self._reader.stop()
         self.pgconn.finish()
+        self._socket.close()
 
     async def _cancel(self) -> None:
         request = self.pgconn.cancel_conn()
