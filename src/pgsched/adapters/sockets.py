@@ -62,6 +62,8 @@ class Reader:
     async def ready(self, until: float | None = None) -> None:
         """Wait until there is something to read, or the other side has closed.
 
+        May return for what has just been read; whoever waits looks and waits again.
+
         Raises:
             TimeoutError: ``until``, a time of the loop, has come first.
         """

@@ -58,7 +58,7 @@ class Passwords:
         """
         known = self._known.get(source.id)
         now = time.monotonic()
-        if known is not None and known[0] == source and now < known[1]:
+        if known is not None and (known[0] is source or known[0] == source) and now < known[1]:
             return known[2]
         password = await open_password(self._vault, source)
         _remember(self._known, source.id, (source, now + PASSWORD_S, password))

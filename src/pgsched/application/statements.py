@@ -96,15 +96,17 @@ def statement_of(
 
 def rewrite_statement(spec: JobSpec) -> Rewritten:
     """Put ``$n`` in place of the query's parameters."""
-    declared = frozenset({SCHEDULED_AT, *(parameter.name for parameter in spec.parameters)})
+    declared = tuple([parameter.name for parameter in spec.parameters])
     if len(spec.sql_text) > _REMEMBERED_CHARS:
-        return rewrite(spec.sql_text, declared)
+        return _rewrite(spec.sql_text, declared)
     return _rewritten(spec.sql_text, declared)
 
 
-@lru_cache(maxsize=_MOST_REMEMBERED)
-def _rewritten(sql: str, declared: frozenset[str]) -> Rewritten:
-    return rewrite(sql, declared)
+def _rewrite(sql: str, declared: tuple[str, ...]) -> Rewritten:
+    return rewrite(sql, {SCHEDULED_AT, *declared})
+
+
+_rewritten = lru_cache(maxsize=_MOST_REMEMBERED)(_rewrite)
 
 
 def values_of(spec: JobSpec, params: str) -> dict[str, Value]:

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 #: most connections to the metadata database; runs wait for theirs only to begin and to end
 POOL_SIZE = 16
+#: objects made, less those that are gone, after which garbage is looked for
+GARBAGE_AFTER = 20_000
 
 
 async def serve(concurrency: int) -> None:
@@ -39,4 +41,6 @@ async def serve(concurrency: int) -> None:
         # what was imported stays: looking through it for garbage would hold up runs for tens of milliseconds
         gc.collect()
         gc.freeze()
+        # a run makes hundreds of objects and hardly a cycle among them
+        gc.set_threshold(GARBAGE_AFTER)
         await container.worker().run(stop)

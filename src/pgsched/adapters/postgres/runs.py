@@ -253,11 +253,13 @@ async def _first(connection: AsyncConnection[Any], statement: str, parameters: _
 
 
 def _claims(rows: Sequence[_Row], worker_id: int) -> list[Claim]:
+    sources = {row["s_id"]: row for row in rows}
+    made = {source_id: source_from(row) for source_id, row in sources.items()}
     claims = [
         Claim(
             hold=Hold(run_id=row["run_id"], token=row["token"]),
             job=job_from(row),
-            source=source_from(row),
+            source=made[row["s_id"]],
             scheduled_at=row["scheduled_at"],
             attempt=row["attempt"],
             trigger=Trigger(row["trigger"]),

@@ -15,7 +15,7 @@ Each run sets all of it inside its transaction, so that the ROLLBACK at its end 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 
 from pgsched.adapters.source.session import Command, Defaults
 from pgsched.application.ports.execution import Statement
@@ -54,17 +54,8 @@ _ALWAYS = {
 
 def pins(defaults: Defaults, *, timezone: str, timeout_ms: int, application_name: str) -> Command:
     """Return the statement that pins a session for one run."""
-    path = defaults.search_path
-    settings = {
-        **_ALWAYS,
-        "search_path": f"pg_catalog, {path}" if path else "pg_catalog",
-        "statement_timeout": str(max(1, timeout_ms)),
-        "application_name": application_name,
-        "TimeZone": timezone,
-    }
-    if defaults.can_look_for_client:
-        settings["client_connection_check_interval"] = str(LOOK_FOR_US_MS)
-    return Command(sql=_PIN, params=(_array(settings.keys()), _array(settings.values())))
+    names, values = _lasting(defaults, timezone, timeout_ms)
+    return Command(sql=_PIN, params=(names, values + _element(application_name) + b"}"))
 
 
 def pins_for(statement: Statement, defaults: Defaults) -> Command:
@@ -77,7 +68,23 @@ def pins_for(statement: Statement, defaults: Defaults) -> Command:
     )
 
 
-def _array(texts: Iterable[str]) -> bytes:
-    """Write a text array (manual, "Array Input and Output Syntax")."""
-    escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
-    return ('{"' + '","'.join(escaped) + '"}').encode()
+@lru_cache(maxsize=256)
+def _lasting(defaults: Defaults, timezone: str, timeout_ms: int) -> tuple[bytes, bytes]:
+    """Return the arrays of names and of values, the latter up to the last, which each run has its own."""
+    path = defaults.search_path
+    settings = {
+        **_ALWAYS,
+        "search_path": f"pg_catalog, {path}" if path else "pg_catalog",
+        "statement_timeout": str(max(1, timeout_ms)),
+        "TimeZone": timezone,
+    }
+    if defaults.can_look_for_client:
+        settings["client_connection_check_interval"] = str(LOOK_FOR_US_MS)
+    names = b",".join(map(_element, (*settings, "application_name")))
+    return b"{" + names + b"}", b"{" + b"".join(_element(value) + b"," for value in settings.values())
+
+
+def _element(text: str) -> bytes:
+    """Write an element of a text array (manual, "Array Input and Output Syntax")."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'.encode()

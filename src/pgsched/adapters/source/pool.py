@@ -195,13 +195,15 @@ class KeptSessions:
     async def _idle_one(self, source: _Source, address: SourceAddress) -> Session | None:
         while source.idle:
             one = source.idle.pop()
+            session = one.session
             if one.address != address:
-                self._close(one.address, one.session)
-            elif one.cleanup is None or await self._is_cleared(address, one.session, one.cleanup):
-                if one.session.is_alive:
-                    one.session.is_kept = True
-                    return one.session
-                self._close(address, one.session)
+                self._close(one.address, session)
+            elif one.cleanup is None or await self._is_cleared(address, session, one.cleanup):
+                # one that has just been heard of is not looked at
+                if session.is_alive if one.cleanup is None else session.is_idle:
+                    session.is_kept = True
+                    return session
+                self._close(address, session)
         return None
 
     async def _look_after(self) -> None:

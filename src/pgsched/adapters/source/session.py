@@ -136,6 +136,11 @@ class Session:
             self.pgconn.consume_input()
         except psycopg.Error:
             return False
+        return self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection was idle when something last came from the server."""
         return self.is_clean and self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def knows_columns_of(self, sql: str) -> bool:
