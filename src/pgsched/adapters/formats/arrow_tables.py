@@ -49,6 +49,8 @@ class _Sink(io.RawIOBase):
 class _Tables:
     """What both have in common: columns as Arrow values, settled before the first is written."""
 
+    waits = True
+
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = columns
         self._reader = CellReader([column.name for column in columns])

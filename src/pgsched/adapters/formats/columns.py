@@ -9,6 +9,8 @@ import msgspec
 
 from pgsched.domain.errors import FieldFault, InvalidInput
 
+#: stands between cells: JSON cannot hold it
+BETWEEN = b"\x1f"
 #: one value as raw JSON
 Cell = msgspec.Raw
 
@@ -97,5 +99,16 @@ class CellReader:
 
     def columns(self, array: bytes) -> list[list[bytes]]:
         """Return the cells of each column, as bytes."""
+        joined = self.joined(array)
+        if joined is None:
+            return [[] for _ in self._names]
+        return [column.split(BETWEEN) for column in joined]
+
+    def joined(self, array: bytes) -> list[bytes] | None:
+        """Return the cells of each column with ``BETWEEN`` between them, None when there are no rows.
+
+        That takes a third of the time of making each cell bytes by itself, and what concerns every cell of a
+        column can be done, or found not to be needed, at once.
+        """
         rows = self.rows(array)
-        return [[bytes(row[place]) for row in rows] for place in range(len(self._names))]
+        return list(map(BETWEEN.join, zip(*rows, strict=True))) if rows else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from pgsched.adapters.formats.columns import CellReader, Column
+from pgsched.adapters.formats.columns import BETWEEN, CellReader, Column
 from pgsched.adapters.formats.shape import Shape
 
 _QUOTED = re.compile(rb'[",\r\n]')
@@ -16,15 +16,16 @@ _FORMULA = b"=+-@\t\r\n"
 #: what ends the input of psql's COPY when it stands alone on a line
 _END = b"\\."
 _QUOTE = ord('"')
-#: JSON strings that begin as formulas do; control characters have a backslash
-_RISKY = frozenset({b'"=', b'"+', b'"-', b'"@'})
+_BETWEEN_TEXTS = b'"%b"' % BETWEEN
+#: how JSON strings begin that are taken for formulas; control characters have a backslash
+_RISKY = (b'"=', b'"+', b'"-', b'"@')
 _text = msgspec.json.Decoder(str)
 
 
 class CsvWriter:
     """Writes a header and a line for each row."""
 
-    looks = False
+    looks = waits = False
 
     def __init__(self, columns: Sequence[Column], shape: Shape) -> None:
         self._columns = columns
@@ -40,12 +41,14 @@ class CsvWriter:
 
     def rows(self, array: bytes) -> bytes:
         """Write some rows, given as a JSON array of objects."""
-        columns = [
-            self._column(cells, column.type)
-            for column, cells in zip(self._columns, self._reader.columns(array), strict=True)
-        ]
-        if not columns:
+        if not self._columns:
             return b"\r\n" * len(self._reader.rows(array))
+        joined = self._reader.joined(array)
+        if joined is None:
+            return b""
+        columns = [
+            self._column(cells, column.type) for column, cells in zip(self._columns, joined, strict=True)
+        ]
         lines = [b",".join(row) for row in zip(*columns, strict=True)]
         lines.append(b"")
         return b"\r\n".join(lines)
@@ -57,15 +60,18 @@ class CsvWriter:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _column(self, cells: list[bytes], type_: str) -> list[bytes]:
-        joined = b"".join(cells)
-        risky = self._safe and any(cell[:2] in _RISKY for cell in cells)
+    def _column(self, joined: bytes, type_: str) -> list[bytes]:
+        risky = self._safe and any(start in joined for start in _RISKY)
         if risky or type_ == "any" or b"\\" in joined or b"," in joined:
-            return [self._cell(cell, type_) for cell in cells]
+            return [self._cell(cell, type_) for cell in joined.split(BETWEEN)]
         # Nothing has to be quoted but empty texts: without a backslash, JSON's quotes only stand around.
-        return [
-            b"" if cell == b"null" else (cell[1:-1] or b'""') if cell[0] == _QUOTE else cell for cell in cells
-        ]
+        if b"null" in joined or b'""' in joined:
+            return [_bare(cell) for cell in joined.split(BETWEEN)]
+        if b'"' not in joined:
+            return joined.split(BETWEEN)
+        if joined.count(_BETWEEN_TEXTS) == joined.count(BETWEEN):
+            return joined[1:-1].split(_BETWEEN_TEXTS)
+        return [_bare(cell) for cell in joined.split(BETWEEN)]
 
     def _cell(self, cell: bytes, type_: str) -> bytes:
         if cell == b"null":
@@ -86,3 +92,9 @@ class CsvWriter:
         if _QUOTED.search(text):
             return b'"%b"' % text.replace(b'"', b'""')
         return text
+
+
+def _bare(cell: bytes) -> bytes:
+    if cell == b"null":
+        return b""
+    return (cell[1:-1] or b'""') if cell[0] == _QUOTE else cell

@@ -57,7 +57,7 @@ class Objects:
 class RecordsWriter:
     """``[{column: value}, …]``, between what is to stand before and after it."""
 
-    looks = False
+    looks = waits = False
 
     def __init__(
         self, columns: Sequence[Column], shape: Shape, *, before: bytes = b"[", after: bytes = b"]"
@@ -106,7 +106,7 @@ class NdjsonWriter(RecordsWriter):
 class ColumnsWriter:
     """``{column: [value, …]}``: cells wait, beyond a bound in a temporary file, until all rows were seen."""
 
-    looks = False
+    looks, waits = False, True
 
     def __init__(self, columns: Sequence[Column], shape: Shape) -> None:
         self._objects = Objects(columns, shape)

@@ -18,7 +18,7 @@ from pgsched.application.ports.views import RunView, StoredRun
 from pgsched.domain.errors import NotFound
 
 #: arrays of rows larger than this, in bytes, are written beside the event loop
-_LARGE = 64 * 1024
+_LARGE = 256 * 1024
 
 #: what writes Parquet and Arrow, and whether it is there
 _ARROW = "pgsched.adapters.formats.arrow_tables"
@@ -32,6 +32,8 @@ class Writer(Protocol):
 
     #: whether all rows have to be looked at before the first is written
     looks: bool
+    #: whether rows, or whatever else takes time, wait for the end
+    waits: bool
 
     def look(self, array: bytes) -> None:
         """See some rows beforehand."""
@@ -91,8 +93,8 @@ async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenera
             async for array in arrays:
                 if piece := await _beside(len(array), writer.rows, array):
                     yield piece
-        end = writer.end()
-        while (piece := await _beside(_LARGE + 1, next, end, None)) is not None:
+        end, size = writer.end(), _LARGE + 1 if writer.waits else 0
+        while (piece := await _beside(size, next, end, None)) is not None:
             if piece:
                 yield piece
     finally:
