@@ -1,7 +1,7 @@
 """Jobs that do nothing, through procrastinate: ``python -m bench.procrastinate_way JOBS AT_ONCE [analyzed]``.
 
 It is twice as fast once its tables have statistics. Whether autovacuum comes by while it works is chance; so
-it is kept away, and ANALYZE run before where that is asked for.
+it is kept away, and VACUUM ANALYZE run before where that is asked for.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 
 
 async def ready(
@@ -50,7 +51,7 @@ class Reader:
 
     The loop is told of the socket once and not at each wait, which takes uvloop half a dozen system calls. It
     is told to look no more when something arrives that nobody waits for. To be stopped before the descriptor
-    is closed; nobody else may ask the loop about it.
+    is closed; nobody else may ask the loop about it, and one task waits at a time.
     """
 
     def __init__(self, fileno: int) -> None:
@@ -58,6 +59,8 @@ class Reader:
         self._fileno = fileno
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: asyncio.Future[None] | None = None
+        self._state = select.poll()
+        self._state.register(fileno, 0)
 
     async def ready(self, until: float | None = None) -> None:
         """Wait until there is something to read, or the other side has closed.
@@ -70,6 +73,10 @@ class Reader:
         loop = asyncio.get_running_loop()
         if until is not None and loop.time() >= until:
             raise TimeoutError
+        if self._loop is not None and self._state.poll(0):
+            # uvloop tells of an error or of a connection that is over once, and looks no more: there may be
+            # more to read all the same, or the end of it
+            self.stop()
         if self._loop is None:
             loop.add_reader(self._fileno, self._wake)
             self._loop = loop

@@ -152,8 +152,8 @@ class Worker:
     async def _look(self, attendance: Attendance) -> None:
         """See to what there is to do; a database that is away ends the look.
 
-        A run that has ended frees its place and changes nothing else: then only claims are made. A poll that
-        finds all at rest is over with that one question.
+        A run that has ended frees its place and changes nothing else: then only claims are made. A poll of a
+        worker that runs nothing is over with one question when all is at rest and nothing is due.
         """
         try:
             if elapsed_s() < self._unsure_until:

@@ -17,8 +17,9 @@ from pgsched.adapters.formats.shape import Format, Shape
 from pgsched.application.ports.views import RunView, StoredRun
 from pgsched.domain.errors import NotFound
 
-#: arrays of rows larger than this, in bytes, are written beside the event loop
-_LARGE = 256 * 1024
+#: bytes of rows up to which they are written on the event loop: what passes through, and what is gathered or
+#: looked at, which now and then takes longer than the rows at hand
+_SMALL, _SMALL_TO_GATHER = 256 * 1024, 64 * 1024
 
 #: what writes Parquet and Arrow, and whether it is there
 _ARROW = "pgsched.adapters.formats.arrow_tables"
@@ -83,18 +84,19 @@ async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenera
             return view.rows(stored, offset=shape.offset, limit=shape.limit)
         return _of_document(document[1], shape)
 
+    small = _SMALL_TO_GATHER if writer.waits else _SMALL
     try:
         if writer.looks:
             async with aclosing(rows()) as arrays:
                 async for array in arrays:
-                    await _beside(len(array), writer.look, array)
+                    await _beside(len(array) > small, writer.look, array)
         yield writer.begin()
         async with aclosing(rows()) as arrays:
             async for array in arrays:
-                if piece := await _beside(len(array), writer.rows, array):
+                if piece := await _beside(len(array) > small, writer.rows, array):
                     yield piece
-        end, size = writer.end(), _LARGE + 1 if writer.waits else 0
-        while (piece := await _beside(size, next, end, None)) is not None:
+        end = writer.end()
+        while (piece := await _beside(writer.waits, next, end, None)) is not None:
             if piece:
                 yield piece
     finally:
@@ -134,7 +136,6 @@ async def _of_document(data: bytes, shape: Shape) -> AsyncGenerator[bytes]:
     yield b"[%b]" % b",".join(rows)
 
 
-async def _beside(size: int, act: Callable[..., _T], *given: object) -> _T:
-    if size <= _LARGE:
-        return act(*given)
-    return await asyncio.to_thread(act, *given)
+async def _beside(is_long: bool, act: Callable[..., _T], *given: object) -> _T:
+    """Act, in a thread when that takes long."""
+    return await asyncio.to_thread(act, *given) if is_long else act(*given)

@@ -21,11 +21,13 @@ where b.run_id = %(run_id)s order by c.seq"""
 
 
 def _part(before: str, count: str) -> str:
-    """Return what of the chunk ``c`` is asked for, behind so many rows ``before`` it: JSON, as text.
+    """Return the expression for the rows asked for of a chunk ``c``: a JSON array as text, NULL without one.
 
-    Cutting it here takes the server less than writing all of it, and both sides less to carry.
+    ``before`` and ``count`` say how many rows stand before the chunk and in it. To cut it takes the server
+    less than to write all of it, and both sides less to carry.
     """
     return f"""case
+        when c.data is null then null
         when {before} >= %(offset)s and (%(end)s::bigint is null or {before} + {count} <= %(end)s)
         then c.data::text
         else (
@@ -35,8 +37,8 @@ def _part(before: str, count: str) -> str:
                 and (%(end)s::bigint is null or e.place <= %(end)s - {before})) end"""
 
 
-# The same of the chunks that hold some of the rows asked for, the first few with their rows: a page takes one
-# round trip. How many rows a chunk has is kept beside it, so the others are not read.
+# The chunks that hold some of the rows asked for, the first few with those rows: a page takes one round trip.
+# How many rows a chunk has is kept beside it, so the others are not read.
 _AT_ONCE: Final = 3
 _PAGE: Final = f"""
 with stored as (

@@ -32,6 +32,9 @@ DISCARD = Command(sql=b"DISCARD ALL")
 #: milliseconds between a busy server's looks at whether we are still there
 LOOK_FOR_US_MS = 1_000
 
+#: characters of a source's search_path up to which the pins are remembered: a source may say anything
+_MOST_REMEMBERED = 1000
+
 # A SELECT, so that the transaction has its snapshot and can no longer be made READ WRITE. One call for all of
 # them: looking up set_config sixteen times took the source longer than a small query.
 _PIN = b"""SELECT pg_catalog.count(pg_catalog.set_config(name, value, false))
@@ -54,7 +57,8 @@ _ALWAYS = {
 
 def pins(defaults: Defaults, *, timezone: str, timeout_ms: int, application_name: str) -> Command:
     """Return the statement that pins a session for one run."""
-    names, values = _lasting(defaults, timezone, timeout_ms)
+    lasting = _lasting if len(defaults.search_path) <= _MOST_REMEMBERED else _lasting.__wrapped__
+    names, values = lasting(defaults, timezone, timeout_ms)
     return Command(sql=_PIN, params=(names, values + _element(application_name) + b"}"))
 
 
@@ -70,7 +74,7 @@ def pins_for(statement: Statement, defaults: Defaults) -> Command:
 
 @lru_cache(maxsize=256)
 def _lasting(defaults: Defaults, timezone: str, timeout_ms: int) -> tuple[bytes, bytes]:
-    """Return the arrays of names and of values, the latter up to the last, which each run has its own."""
+    """Return the array of names, and that of values left open for application_name, which each run brings."""
     path = defaults.search_path
     settings = {
         **_ALWAYS,

@@ -199,7 +199,7 @@ class KeptSessions:
             if one.address != address:
                 self._close(one.address, session)
             elif one.cleanup is None or await self._is_cleared(address, session, one.cleanup):
-                # one that has just been heard of is not looked at
+                # after what clears it was read there is seldom more; the run is begun anew if there is
                 if session.is_alive if one.cleanup is None else session.is_idle:
                     session.is_kept = True
                     return session

@@ -100,11 +100,19 @@ class Session:
     """A connection that serves one run at a time."""
 
     def __init__(self, pgconn: pq.PGconn) -> None:
-        """Take over an open, non-blocking connection."""
+        """Take over an open, non-blocking connection.
+
+        Raises:
+            SourceUnreachable: this process has no descriptor left; the connection is closed.
+        """
         self.pgconn = pgconn
         pgconn.enter_pipeline_mode()
-        #: a descriptor of our own: libpq closes its one when it likes, and the number may serve another then
-        self._socket = socket.socket(fileno=os.dup(pgconn.socket))
+        try:
+            #: a descriptor of our own: libpq closes its own when it likes, and the number may serve another
+            self._socket = socket.socket(fileno=os.dup(pgconn.socket))
+        except OSError as error:
+            pgconn.finish()
+            raise lost(f"no descriptor to watch it by: {error.strerror}") from None
         self._reader = Reader(self._socket.fileno())
         #: most bytes that may arrive before a result is complete
         self.most_waited_bytes = MOST_WAITED_BYTES
@@ -140,7 +148,7 @@ class Session:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection was idle when something last came from the server."""
+        """Whether the connection is open and idle by what was last read from it."""
         return self.is_clean and self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def knows_columns_of(self, sql: str) -> bool:

@@ -137,10 +137,13 @@ class PsycopgSources:
                 # the statement has other columns since it ran here; a new connection asks about them
                 await self._abandon(address, session)
             except SourceUnreachable:
-                await self._abandon(address, session)
-                # the server may have closed a kept connection at this very moment: that is no fault
+                # the server may have closed a kept connection in the meantime: that is no fault, and nothing
+                # runs there that could be cancelled
                 if not session.is_kept:
+                    await self._abandon(address, session)
                     raise
+                session.close()
+                self._kept.closed(address)
             except BaseException:
                 await self._abandon(address, session)
                 raise
