@@ -132,7 +132,7 @@ def _pgbench(where: Stage, metadata: psycopg.Connection[Any], first_source: int)
     assert ":source" in lock
     (where.folder / "claim_finish.sql").write_text(
         f"\\set source {first_source} + :client_id\n"
-        f"begin;{statement(claiming.SKIP_LATE)};{statement(lock)};{statement(claiming.CLAIM)} \\gset\n"
+        f"begin;{statement(lock)};{statement(claiming.CLAIM)} \\gset\n"
         f"commit;{statement(sql.SUCCEED)};"
     )
     command = [str(program), "-n", "-M", "prepared", "-f", "claim_finish.sql", "-j", "2"]

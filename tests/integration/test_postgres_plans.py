@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from factories import job_spec, new_source, success
 from postgres_fixtures import Database
 
 from pgsched.adapters.postgres import claiming_sql, runs_sql, views
 from pgsched.adapters.postgres.access import audience_parameters
+from pgsched.adapters.postgres.clock import PostgresClock
+from pgsched.adapters.postgres.database import Database as Pool
+from pgsched.adapters.postgres.jobs import PostgresJobs
+from pgsched.adapters.postgres.runs import PostgresRunQueue
+from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.domain.audience import anonymous
+from pgsched.domain.planning import plan_due
 from pgsched.domain.runs import RunStatus
 
 _FILL = """
@@ -56,7 +63,11 @@ def explained(database: Database):
         (runs_sql.LOCK_DUE, "Index Cond: (next_run_at <=", {"limit": 100}),
         (runs_sql.UPCOMING, "Index Cond: (next_run_at <=", {"within_s": 60.0, "limit": 200}),
         (runs_sql.UPCOMING, "(ready_at >", {"within_s": 60.0, "limit": 200}),
-        (claiming_sql.LOCK_SOURCES, "(data_source_id > line.data_source_id)", {"worker_id": 1}),
+        (
+            claiming_sql.LOCK_SOURCES,
+            "(data_source_id > line.data_source_id)",
+            {"worker_id": 1, "why": "late"},
+        ),
         (claiming_sql.CLAIM, "(ready_at <=", {"limit": 32, "worker_id": 1}),
     ],
     ids=["due", "upcoming jobs", "upcoming runs", "sources", "claim"],
@@ -94,7 +105,8 @@ def test_a_line_at_one_source_is_not_read_for_each_of_the_others(database: Datab
         )
         for statement in (claiming_sql.LOCK_SOURCES, claiming_sql.CLAIM):
             rows = connection.execute(
-                f"explain (analyze, costs off, timing off) {statement}", {"limit": 8, "worker_id": 1}
+                f"explain (analyze, costs off, timing off) {statement}",
+                {"limit": 8, "worker_id": 1, "why": "late"},
             )
             plan = "\n".join(row[0] for row in rows)
             removed = [
@@ -127,3 +139,27 @@ def test_whether_there_is_another_page_is_one_step_along_the_index(explained, si
     plan = explained(statement, query_id=1, edge_at=datetime(2000, 1, 1, tzinfo=UTC), edge=1)
     assert "query_run_history_idx" in plan, plan
     assert "Seq Scan" not in plan
+
+
+async def test_a_worker_plans_no_statement_anew_for_each_run(database: Database):
+    # Regression: moving a query on was planned for each run, because of an array that had one element.
+    pool = Pool(database.conninfo, application_name="test", max_size=1, plans_once=True)
+    await pool.open()
+    try:
+        source = await PostgresSources(pool).add(new_source())
+        now = await PostgresClock(pool).now()
+        for number in range(8):
+            spec = job_spec(source.id, name=f"query{number}")
+            await PostgresJobs(pool).add(spec, start_at=now - timedelta(seconds=1))
+        queue = PostgresRunQueue(pool)
+        while claims := (await queue.plan_and_claim(plan_due, 1, jobs=1, runs=1)).claims:
+            await queue.succeed(claims[0].hold, success())
+        async with pool.connection() as connection:
+            asked = await connection.execute(
+                "select statement, custom_plans from pg_prepared_statements where name like 'pgsched%'"
+            )
+            plans = dict(await asked.fetchall())
+    finally:
+        await pool.close()
+    assert any("set next_run_at" in statement for statement in plans)
+    assert [statement for statement, custom in plans.items() if custom] == []

@@ -38,9 +38,15 @@ async def serve(concurrency: int) -> None:
     async with opened(container):
         with suppress(DatabaseUnavailable):  # waited for, by the worker itself
             await refuse_newer(container)
-        # what was imported stays: looking through it for garbage would hold up runs for tens of milliseconds
-        gc.collect()
-        gc.freeze()
-        # a run makes hundreds of objects and hardly a cycle among them
-        gc.set_threshold(GARBAGE_AFTER)
+        look_less_for_garbage()
         await container.worker().run(stop)
+
+
+def look_less_for_garbage() -> None:
+    """Leave out what was imported, which would hold up runs for tens of milliseconds, and look less often.
+
+    A run makes hundreds of objects and hardly a cycle among them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)

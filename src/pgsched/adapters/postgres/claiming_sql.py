@@ -11,15 +11,16 @@ from pgsched.adapters.postgres.mapping import JOB_COLUMNS, SOURCE_COLUMNS
 from pgsched.adapters.postgres.runs_sql import NOW
 from pgsched.domain.runs import LEASE_S, MAX_PARALLEL
 
-SKIP_LATE: Final = f"""
-with late as (
+_SKIP_LATE: Final = f"""
+late as (
     select id from query_run
     where status = 'queued' and deadline_at is not null and deadline_at <= {NOW}
     order by deadline_at limit 1000
-    for no key update skip locked)
-update query_run r set status = 'skipped', error_code = 'deadline', run_finished_at = clock_timestamp(),
-    error_message = %(why)s, error_public = %(why)s
-from late where r.id = late.id"""
+    for no key update skip locked),
+skipped as (
+    update query_run r set status = 'skipped', error_code = 'deadline', run_finished_at = clock_timestamp(),
+        error_message = %(why)s, error_public = %(why)s
+    from late where r.id = late.id)"""
 
 #: places at a source ``s`` that are taken: its runs, and what other workers keep open there beyond theirs
 TAKEN: Final = f"""((select count(*) from query_run o where o.status = 'running' and o.data_source_id = s.id)
@@ -48,9 +49,10 @@ with recursive line as (
 wanted as materialized (
     select s.id from line join data_source s on s.id = line.data_source_id
     where line.ready_at <= {NOW} and s.max_concurrency > {TAKEN})"""
+# Runs that are too late are skipped beside it; at worst a source is locked for them.
 # One that somebody has locked is passed over, and told of: it is free in a moment, but for a backend that
 # froze, which is to keep nobody from the other sources. Nor may whoever has jobs locked wait for it.
-LOCK_SOURCES: Final = f"""{_LOCKABLE},
+LOCK_SOURCES: Final = f"""{_LOCKABLE},{_SKIP_LATE},
 locked as materialized (
     select s.id from data_source s
     where s.id in (select id from wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import select
@@ -17,10 +18,11 @@ from psycopg import AsyncConnection, Error
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable, unreachable
-from pgsched.adapters.postgres.pipeline import Pipeline, forget
+from pgsched.adapters.postgres.pipeline import Pipeline, PipelinedConnection
 from pgsched.domain.errors import DatabaseUnavailable
 
 #: seconds to wait for a connection while the server gives none
@@ -57,7 +59,7 @@ select set_config('TimeZone', 'UTC', false),
        set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false),
        set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),
-       pg_backend_pid()"""
+       set_config('plan_cache_mode', %s, false), pg_backend_pid()"""
 
 _IDENTITY: Final = """
 select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"""
@@ -65,11 +67,7 @@ select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, c
 Connection = AsyncConnection[Any]
 
 
-#: the database whose transaction the running task is in, and its connection
-_joined: ContextVar[tuple[Database, Connection] | None] = ContextVar("_joined", default=None)
-
-
-class _Told(AsyncConnection[Any]):
+class _Told(PipelinedConnection):
     """A connection whose making tells how it went: the pool keeps that to its log."""
 
     @classmethod
@@ -82,13 +80,22 @@ class _Told(AsyncConnection[Any]):
             tell(error)
             raise
         tell(None)
+        set_json_loads(_loads, connection)
         return connection
+
+
+#: the database whose transaction the running task is in, and its connection
+_joined: ContextVar[tuple[Database, _Told] | None] = ContextVar("_joined", default=None)
 
 
 class Database:
     """One pool of autocommit connections, in UTC, that comes back by itself after the server did."""
 
-    def __init__(self, conninfo: str, *, application_name: str, max_size: int = 10) -> None:
+    def __init__(
+        self, conninfo: str, *, application_name: str, max_size: int = 10, plans_once: bool = False
+    ) -> None:
+        """Take where it is; ``plans_once`` is for few statements that run often and always alike."""
+        self._plan_cache_mode = "force_generic_plan" if plans_once else "auto"
         self._conninfo = conninfo
         self._application_name = application_name
         self._max_size = max_size
@@ -115,7 +122,7 @@ class Database:
             min_size=1,
             max_size=self._max_size,
             open=False,
-            configure=_pin,
+            configure=self._pin,
             timeout=WAIT_S,
             # Given up at once and begun anew by whoever asks: the pool's own backoff grows to minutes.
             reconnect_timeout=TRY_S / 2,
@@ -131,7 +138,7 @@ class Database:
             await pool.close(timeout=1.0)
 
     @asynccontextmanager
-    async def connection(self, *, within_s: float | None = None) -> AsyncIterator[Connection]:
+    async def connection(self, *, within_s: float | None = None) -> AsyncIterator[_Told]:
         """Lend a connection in autocommit mode; rows are tuples unless a cursor says otherwise.
 
         One that is not back ``within_s`` seconds is shut: its backend may be frozen, and would be waited for
@@ -167,7 +174,7 @@ class Database:
                 await self._give_back(borrowed)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self) -> AsyncIterator[_Told]:
         """Lend a connection inside a transaction: committed at the end, rolled back by an exception.
 
         Raises as ``connection`` does.
@@ -177,7 +184,7 @@ class Database:
                 async with connection.transaction():
                     yield connection
             except BaseException:
-                forget(connection)
+                connection.forget_prepared()
                 raise
 
     @asynccontextmanager
@@ -233,7 +240,7 @@ class Database:
         except Error as error:
             raise fault_of(error) or unreachable(reason_of(error)) from None
         try:
-            await _pin(connection)
+            await self._pin(connection)
         except BaseException as error:
             await connection.close()
             if isinstance(error, Error):
@@ -261,6 +268,16 @@ class Database:
             row = await (await connection.execute(_IDENTITY)).fetchone()
         assert row is not None
         return str(row[0]), str(row[1])
+
+    async def _pin(self, connection: Connection) -> None:
+        """Pin what every connection has; prepare nothing where the next statement may meet another backend.
+
+        A pooler gives itself away by telling another process id than the server does.
+        """
+        pinned = await connection.execute(_PINS, [self._plan_cache_mode], prepare=False)
+        row = await pinned.fetchone()
+        if row is not None and row[-1] != connection.info.backend_pid:
+            connection.prepare_threshold = None
 
     def _options(self) -> dict[str, Any]:
         given = conninfo_to_dict(self._conninfo)
@@ -307,7 +324,7 @@ class Database:
         self._lent.discard(connection)
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             # the pool rolls back, or gives it up
-            forget(connection)
+            connection.forget_prepared()
         if self._pool is None:
             await connection.close()
         else:
@@ -332,14 +349,9 @@ def shut(connection: Connection) -> None:
         return  # it has ended meanwhile
 
 
-async def _pin(connection: Connection) -> None:
-    """Pin what every connection has; prepare nothing where the next statement may meet another backend.
-
-    A pooler gives itself away by telling another process id than the server does.
-    """
-    row = await (await connection.execute(_PINS, prepare=False)).fetchone()
-    if row is not None and row[-1] != connection.info.backend_pid:
-        connection.prepare_threshold = None
+def _loads(data: str | bytes) -> Any:
+    """Read JSON; most of what a query has is an empty array."""
+    return [] if data == b"[]" else json.loads(data)
 
 
 async def _is_alive(connection: Connection) -> bool:

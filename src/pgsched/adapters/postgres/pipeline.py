@@ -17,9 +17,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection, OperationalError, abc
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
@@ -34,21 +33,22 @@ _PLACE: Final = re.compile(r"%(?:\((\w+)\)s|%)")
 _DONE: Final = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY})
 
 
-class _Names:
-    """What a connection has prepared; another generation bears other names."""
+class PipelinedConnection(AsyncConnection[Any]):
+    """A connection that keeps what its pipelines need again."""
 
-    def __init__(self, generation: int = 0) -> None:
-        self.generation = generation
-        self.known: set[bytes] = set()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what psycopg gives a connection."""
+        super().__init__(*args, **kwargs)
+        #: statements that are prepared, by name, with the columns they return as far as that is known
+        self.prepared: dict[bytes, list[str]] = {}
+        #: part of their names, another one whenever all of them are gone
+        self.generation = 0
+        #: reads and writes values; to find out how takes longer than to do it
+        self.transformer: abc.Transformer | None = None
 
-
-_prepared: WeakKeyDictionary[AsyncConnection[Any], _Names] = WeakKeyDictionary()
-
-
-def forget(connection: AsyncConnection[Any]) -> None:
-    """Prepare everything anew on a connection: psycopg deallocates all there is when it rolls back."""
-    if (names := _prepared.get(connection)) is not None:
-        _prepared[connection] = _Names(names.generation + 1)
+    def forget_prepared(self) -> None:
+        """Prepare everything anew: psycopg deallocates all there is when it rolls back."""
+        self.prepared, self.generation = {}, self.generation + 1
 
 
 class Answer:
@@ -65,7 +65,7 @@ class Pipeline:
     """Statements on their way over one connection, which nobody else may use meanwhile."""
 
     def __init__(
-        self, connection: AsyncConnection[Any], *, within_s: float | None = None, in_steps: bool = False
+        self, connection: PipelinedConnection, *, within_s: float | None = None, in_steps: bool = False
     ) -> None:
         self._connection = connection
         #: seconds that the server may take to answer what was sent, None for no bound
@@ -73,11 +73,12 @@ class Pipeline:
         #: loop time at which waiting for the answers ends
         self._until: float | None = None
         self._pgconn = connection.pgconn
-        #: what is to be filled in, or the name of a statement that was sent to be prepared
-        self._waiting: list[Answer | bytes] = []
-        self._adapter = Transformer(connection)
-        names = _prepared.setdefault(connection, _Names())
-        self._known, self._generation = names.known, names.generation
+        #: what is to be filled in, None where a statement is prepared, and the statement's name
+        self._waiting: list[tuple[Answer | None, bytes]] = []
+        if connection.transformer is None:
+            connection.transformer = Transformer(connection)
+        self._adapter = connection.transformer
+        self._prepared = connection.prepared
         self._sent_names: list[bytes] = []
         #: whether its transaction has ended and every answer is here
         self.is_over = False
@@ -94,14 +95,14 @@ class Pipeline:
             # behind a pooler: what is prepared here is not there at the next statement
             self._pgconn.send_query_params(text, dumped)
         else:
-            name += b"_%d" % self._generation
-            if name not in self._known and name not in self._sent_names:
+            name += b"_%d" % self._connection.generation
+            if name not in self._prepared and name not in self._sent_names:
                 self._pgconn.send_prepare(name, text)
                 self._sent_names.append(name)
-                self._waiting.append(name)
+                self._waiting.append((None, name))
             self._pgconn.send_query_prepared(name, dumped)
         answer = Answer()
-        self._waiting.append(answer)
+        self._waiting.append((answer, name))
         return answer
 
     async def answers(self) -> None:
@@ -164,16 +165,16 @@ class Pipeline:
     async def _receive(self) -> None:
         failed: Exception | None = None
         waiting, self._waiting = self._waiting, []
-        for answer in waiting:
+        for answer, name in waiting:
             result = await self._result()
             if result is None:
                 raise OperationalError("the connection ended in the middle of an answer")
             if result.status in _DONE:
-                if isinstance(answer, Answer):
-                    self._read(result, answer)
+                if answer is not None:
+                    self._read(result, answer, name)
                 else:
                     # at once: it stays prepared whatever becomes of the transaction
-                    self._known.add(answer)
+                    self._prepared[name] = []
             elif failed is None and result.status != ExecStatus.PIPELINE_ABORTED:
                 failed = error_from_result(result, encoding=self._adapter.encoding)
             while await self._result() is not None:
@@ -181,12 +182,19 @@ class Pipeline:
         if failed is not None:
             raise failed
 
-    def _read(self, result: pq.PGresult, answer: Answer) -> None:
+    def _read(self, result: pq.PGresult, answer: Answer, name: bytes) -> None:
         answer.count = result.command_tuples or 0
-        if result.ntuples:
-            self._adapter.set_pgresult(result)
+        if not result.ntuples:
+            return
+        names = self._prepared.get(name)
+        if not names:
             names = [(result.fname(place) or b"").decode() for place in range(result.nfields)]
-            answer.rows = self._adapter.load_rows(0, result.ntuples, _row_of(names))
+            if name in self._prepared:
+                self._prepared[name] = names
+        self._adapter.set_pgresult(result)
+        answer.rows = self._adapter.load_rows(0, result.ntuples, _row_of(names))
+        # it is kept with the connection, and is not to hold a result that nobody needs
+        self._adapter.set_pgresult(None)
 
     async def _result(self) -> pq.PGresult | None:
         pgconn = self._pgconn

@@ -26,6 +26,7 @@ from pgsched.domain.names import is_key
 from pgsched.domain.runs import Failure, Hold, Run, RunStatus, SkipReason, Success, Trigger
 
 _CANCELLED = "cancelled on request"
+_LATE = WHY[SkipReason.DEADLINE]
 _LOST = "the worker was lost while it ran this, twice"
 
 #: seconds within which the server answers what is light, or its backend is taken for frozen
@@ -60,8 +61,7 @@ class PostgresRunQueue:
             async with self._database.pipeline(within_s=LIGHT_S, in_steps=True) as pipeline:
                 planning = await begin_planning(pipeline, decide, jobs)
                 pipeline.within_s = HEAVY_S
-                pipeline.send(claiming.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
-                locked = pipeline.send(claiming.LOCK_SOURCES, {"worker_id": worker_id})
+                locked = pipeline.send(claiming.LOCK_SOURCES, {"worker_id": worker_id, "why": _LATE})
                 claimed = pipeline.send(claiming.CLAIM, {"limit": runs, "worker_id": worker_id})
         except UniqueViolation:
             planned, claims, passed_over = await self.plan_due(decide, limit=jobs), [], True
@@ -217,8 +217,7 @@ class PostgresRunQueue:
         """Take runs at the sources that nobody has locked; say whether there were others."""
         try:
             async with self._database.pipeline(within_s=LIGHT_S) as pipeline:
-                pipeline.send(claiming.SKIP_LATE, {"why": WHY[SkipReason.DEADLINE]})
-                locked = pipeline.send(claiming.LOCK_SOURCES, {"worker_id": worker_id})
+                locked = pipeline.send(claiming.LOCK_SOURCES, {"worker_id": worker_id, "why": _LATE})
                 claimed = pipeline.send(claiming.CLAIM, {"limit": limit, "worker_id": worker_id})
         except UniqueViolation:
             # The no-overlap index has the last word when a query moved between sources meanwhile.

@@ -25,7 +25,10 @@ def database(settings: Settings, service: str, pool_size: int) -> Database:
     from pgsched.adapters.postgres.database import Database
 
     return Database(
-        metadata_conninfo(settings), application_name=settings.app_name_for(service), max_size=pool_size
+        metadata_conninfo(settings),
+        application_name=settings.app_name_for(service),
+        max_size=pool_size,
+        plans_once=service == "worker",
     )
 
 
