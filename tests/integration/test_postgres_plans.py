@@ -9,12 +9,14 @@ import psycopg
 import pytest
 from factories import job_spec, new_source, success
 from postgres_fixtures import Database
+from psycopg import sql
 
 from pgsched.adapters.postgres import claiming_sql, runs_sql, views
 from pgsched.adapters.postgres.access import audience_parameters
 from pgsched.adapters.postgres.clock import PostgresClock
 from pgsched.adapters.postgres.database import Database as Pool
 from pgsched.adapters.postgres.jobs import PostgresJobs
+from pgsched.adapters.postgres.pipeline import _numbered
 from pgsched.adapters.postgres.runs import PostgresRunQueue
 from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.domain.audience import anonymous
@@ -40,6 +42,14 @@ analyze;
 _SEEN = {"key": "q1", "limit": 50, "offset": 0, **audience_parameters(anonymous(public_read=True))}
 
 
+_WORKERS_PINS = (
+    "set plan_cache_mode = force_generic_plan",
+    "set enable_seqscan = off",
+    "set enable_hashjoin = off",
+    "set enable_mergejoin = off",
+)
+
+
 @pytest.fixture
 def explained(database: Database):
     """Explain a statement on a database with a few thousand jobs and runs; returns its plan as text."""
@@ -50,8 +60,19 @@ def explained(database: Database):
             "select set_config('pgsched.sources', array_agg(id)::text, false) from data_source"
         )
 
-        def explain(statement: str, **parameters: object) -> str:
-            rows = connection.execute(f"explain (analyze, costs off, timing off) {statement}", parameters)
+        def explain(statement: str, *, generic: bool = False, **parameters: object) -> str:
+            explained = "explain (analyze, costs off, timing off)"
+            if generic:
+                # as a worker's statements are planned: once, whatever is asked for
+                for pinned in _WORKERS_PINS:
+                    connection.execute(pinned)
+                _, text, names = _numbered(statement)
+                connection.execute(b"prepare looked_at as " + text)
+                values = sql.SQL(", ").join(sql.Literal(parameters[name]) for name in names)
+                given = sql.SQL("({})").format(values) if names else sql.SQL("")
+                rows = connection.execute(sql.SQL(explained + " execute looked_at {}").format(given))
+            else:
+                rows = connection.execute(f"{explained} {statement}", parameters)
             return "\n".join(row[0] for row in rows)
 
         yield explain
@@ -72,9 +93,10 @@ def explained(database: Database):
     ],
     ids=["due", "upcoming jobs", "upcoming runs", "sources", "claim"],
 )
-def test_look_reads_what_is_due_and_no_more(explained, statement, bound, parameters):
+@pytest.mark.parametrize("generic", [False, True])
+def test_look_reads_what_is_due_and_no_more(explained, statement, bound, parameters, generic):
     # Regression: compared with the volatile clock itself, every job there is was read at each look.
-    plan = explained(statement, **parameters)
+    plan = explained(statement, generic=generic, **parameters)
     conditions = "\n".join(line for line in plan.splitlines() if "Index Cond" in line)
     assert bound in conditions, plan
     assert "Rows Removed by Filter: 2000" not in plan
@@ -163,3 +185,23 @@ async def test_a_worker_plans_no_statement_anew_for_each_run(database: Database)
         await pool.close()
     assert any("set next_run_at" in statement for statement in plans)
     assert [statement for statement, custom in plans.items() if custom] == []
+
+
+async def test_moving_queries_on_finds_each_by_its_key(explained):
+    values = {"ids": [1, 2], "next_run_at": ["2030-01-01", "2030-01-01"]}
+    plan = explained(runs_sql.ADVANCE, generic=True, **values)
+    assert re.search(r"Index Cond: \(j?\.?id = ", plan), plan
+
+
+async def test_a_workers_connections_plan_once_and_the_others_as_usual(database: Database):
+    pinned = {}
+    for plans_once in (True, False):
+        pool = Pool(database.conninfo, application_name="test", max_size=1, plans_once=plans_once)
+        await pool.open()
+        async with pool.connection() as connection:
+            asked = await connection.execute(
+                "select current_setting('plan_cache_mode'), current_setting('enable_hashjoin')"
+            )
+            pinned[plans_once] = await asked.fetchone()
+        await pool.close()
+    assert pinned == {True: ("force_generic_plan", "off"), False: ("auto", "on")}

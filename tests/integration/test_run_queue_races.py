@@ -495,3 +495,23 @@ async def test_backend_that_freezes_is_given_up(database: Fixture) -> None:
             os.kill(pid, signal.SIGCONT)
     finally:
         await other.close()
+
+
+async def test_no_run_that_is_too_late_is_taken_however_many_there_are(
+    setting: Setting, database: Fixture
+) -> None:
+    # Regression: a thousand were skipped by each claim, and what was left of them was taken and run.
+    jobs = await setting.jobs(1, enabled=False)
+    database.execute(
+        """insert into query_run (query_id, scheduled_at, job_timezone, status, trigger, data_source_id,
+               ready_at, deadline_at)
+           select %s, now() - n * interval '1 minute', 'UTC', 'queued', 'schedule', %s, now(),
+               now() - interval '1 second'
+           from generate_series(1, 1010) n""",
+        [jobs[0].id, jobs[0].spec.data_source_id],
+    )
+    counts = "select count(*) filter (where status = 'skipped'), count(*) from query_run"
+    assert await setting.queue.claim(1, limit=32) == []
+    assert database.execute(counts) == [(1000, 1010)]
+    assert await setting.queue.claim(1, limit=32) == []
+    assert database.execute(counts) == [(1010, 1010)]

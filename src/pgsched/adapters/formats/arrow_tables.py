@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pgsched.adapters.formats.arrow_values import Text, Values, values_of
-from pgsched.adapters.formats.columns import CellReader, Column
+from pgsched.adapters.formats.columns import REWRITTEN_AT_ONCE, CellReader, Column
 
 #: a row group of Parquet is written when it has this many rows or bytes
 _GROUP_ROWS = 65_536
@@ -50,6 +50,7 @@ class _Tables:
     """What both have in common: columns as Arrow values, settled before the first is written."""
 
     waits = True
+    at_once = REWRITTEN_AT_ONCE
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = columns

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from pgsched.adapters.formats.columns import BETWEEN, CellReader, Column
+from pgsched.adapters.formats.columns import BETWEEN, REWRITTEN_AT_ONCE, CellReader, Column
 from pgsched.adapters.formats.shape import Shape
 
 _QUOTED = re.compile(rb'[",\r\n]')
@@ -31,6 +31,8 @@ class CsvWriter:
         self._columns = columns
         self._reader = CellReader([column.name for column in columns])
         self._safe = shape.csv_safe
+        has_any = any(column.type == "any" for column in columns)
+        self.at_once = REWRITTEN_AT_ONCE if has_any else 2 * REWRITTEN_AT_ONCE
 
     def begin(self) -> bytes:
         """Return the header."""

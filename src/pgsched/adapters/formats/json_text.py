@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from pgsched.adapters.formats.columns import CellReader, Column, rows_in
+from pgsched.adapters.formats.columns import PASSED_AT_ONCE, REWRITTEN_AT_ONCE, CellReader, Column, rows_in
 from pgsched.adapters.formats.integers import holds_doubles, may_have_long, with_strings
 from pgsched.adapters.formats.shape import Shape
 
@@ -24,6 +24,8 @@ class Objects:
         self._kept = [holds_doubles(column) for column in columns]
         self._picks = shape.columns is not None
         self._quotes = shape.bigint_as_string
+        #: whether rows are taken apart
+        self.rewrites = self._picks or self._quotes
 
     def changed(self, array: bytes) -> list[bytes] | None:
         """Return the row objects as they are to be written, None when they can stay as they are."""
@@ -64,6 +66,7 @@ class RecordsWriter:
     ) -> None:
         self._objects = Objects(columns, shape)
         self._before, self._after = before, after
+        self.at_once = REWRITTEN_AT_ONCE if self._objects.rewrites else PASSED_AT_ONCE
         self._is_first = True
 
     def begin(self) -> bytes:
@@ -107,6 +110,7 @@ class ColumnsWriter:
     """``{column: [value, …]}``: cells wait, beyond a bound in a temporary file, until all rows were seen."""
 
     looks, waits = False, True
+    at_once = REWRITTEN_AT_ONCE
 
     def __init__(self, columns: Sequence[Column], shape: Shape) -> None:
         self._objects = Objects(columns, shape)

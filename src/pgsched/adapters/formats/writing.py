@@ -17,10 +17,6 @@ from pgsched.adapters.formats.shape import Format, Shape
 from pgsched.application.ports.views import RunView, StoredRun
 from pgsched.domain.errors import NotFound
 
-#: bytes of rows up to which they are written on the event loop: what passes through, and what is gathered or
-#: looked at, which now and then takes longer than the rows at hand
-_SMALL, _SMALL_TO_GATHER = 256 * 1024, 64 * 1024
-
 #: what writes Parquet and Arrow, and whether it is there
 _ARROW = "pgsched.adapters.formats.arrow_tables"
 _loaded: set[str] = set()
@@ -35,6 +31,8 @@ class Writer(Protocol):
     looks: bool
     #: whether rows, or whatever else takes time, wait for the end
     waits: bool
+    #: bytes of rows that are written in a few milliseconds at worst: more than that is written in a thread
+    at_once: int
 
     def look(self, array: bytes) -> None:
         """See some rows beforehand."""
@@ -84,16 +82,15 @@ async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenera
             return view.rows(stored, offset=shape.offset, limit=shape.limit)
         return _of_document(document[1], shape)
 
-    small = _SMALL_TO_GATHER if writer.waits else _SMALL
     try:
         if writer.looks:
             async with aclosing(rows()) as arrays:
                 async for array in arrays:
-                    await _beside(len(array) > small, writer.look, array)
+                    await _beside(len(array) > writer.at_once, writer.look, array)
         yield writer.begin()
         async with aclosing(rows()) as arrays:
             async for array in arrays:
-                if piece := await _beside(len(array) > small, writer.rows, array):
+                if piece := await _beside(len(array) > writer.at_once, writer.rows, array):
                     yield piece
         end = writer.end()
         while (piece := await _beside(writer.waits, next, end, None)) is not None:

@@ -49,7 +49,7 @@ with recursive line as (
 wanted as materialized (
     select s.id from line join data_source s on s.id = line.data_source_id
     where line.ready_at <= {NOW} and s.max_concurrency > {TAKEN})"""
-# Runs that are too late are skipped beside it; at worst a source is locked for them.
+# Runs that are too late are skipped beside it, some at a time; at worst a source is locked for them.
 # One that somebody has locked is passed over, and told of: it is free in a moment, but for a backend that
 # froze, which is to keep nobody from the other sources. Nor may whoever has jobs locked wait for it.
 LOCK_SOURCES: Final = f"""{_LOCKABLE},{_SKIP_LATE},
@@ -79,6 +79,7 @@ ready as (
     from source cross join lateral (
         select w.id, w.ready_at from query_run w
         where w.status = 'queued' and w.data_source_id = source.id and w.ready_at <= {NOW}
+          and (w.deadline_at is null or w.deadline_at > {NOW})
           and (select count(*) from (
                 select from query_run o
                 where o.query_id = w.query_id and o.params = w.params

@@ -47,6 +47,9 @@ _CONNECT: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 11_000,
 }
+# Not behind a transaction pooler, where the next statement may be of another process. Hash and merge joins
+# read whole tables, which are small when a plan is made and grow while it is kept.
+_PLANS_ONCE: Final = "pg_backend_pid() = %(plans_once)s"
 # A statement and not libpq's ``options``: transaction poolers refuse those. The keepalives are the server's
 # side: what a host holds that was cut off (locks, a worker's presence) is free after 11 s. Statements are
 # planned once a connection, on a new installation while every table is empty: as scans, which would be kept
@@ -59,7 +62,11 @@ select set_config('TimeZone', 'UTC', false),
        set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false),
        set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),
-       set_config('plan_cache_mode', %s, false), pg_backend_pid()"""
+       set_config('plan_cache_mode',
+           case when {_PLANS_ONCE} then 'force_generic_plan' else 'auto' end, false),
+       set_config('enable_hashjoin', case when {_PLANS_ONCE} then 'off' else 'on' end, false),
+       set_config('enable_mergejoin', case when {_PLANS_ONCE} then 'off' else 'on' end, false),
+       pg_backend_pid()"""
 
 _IDENTITY: Final = """
 select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"""
@@ -95,7 +102,7 @@ class Database:
         self, conninfo: str, *, application_name: str, max_size: int = 10, plans_once: bool = False
     ) -> None:
         """Take where it is; ``plans_once`` is for few statements that run often and always alike."""
-        self._plan_cache_mode = "force_generic_plan" if plans_once else "auto"
+        self._plans_once = plans_once
         self._conninfo = conninfo
         self._application_name = application_name
         self._max_size = max_size
@@ -274,8 +281,8 @@ class Database:
 
         A pooler gives itself away by telling another process id than the server does.
         """
-        pinned = await connection.execute(_PINS, [self._plan_cache_mode], prepare=False)
-        row = await pinned.fetchone()
+        values = {"plans_once": connection.info.backend_pid if self._plans_once else None}
+        row = await (await connection.execute(_PINS, values, prepare=False)).fetchone()
         if row is not None and row[-1] != connection.info.backend_pid:
             connection.prepare_threshold = None
 
