@@ -238,3 +238,28 @@ async def test_another_reason_for_not_seeing_the_database_is_told_too(
     database.down, database.fault = True, DatabaseUnavailable("away again")
     await watching.catch_up()
     assert told()[2:] == ["away again"]
+
+
+async def test_nobody_is_interrupted_at_the_start_nor_by_a_database_that_answers() -> None:
+    # Regression: a process that had never seen its database, be it only that the schema is another, shut
+    # every statement under way with each look.
+    database, clock, interrupted = Database(), Clock(), []
+    database.down = True
+    watching = Watching(database, lost=lambda: interrupted.append(clock.now), clock=clock)
+    began = clock.now
+
+    async def look() -> None:
+        await watching.catch_up()
+        watching._tell_if_lost()
+
+    await look()
+    database.fault = SchemaMismatch.between(0, 1)
+    for _ in range(5):
+        clock.now += 2
+        await look()
+    assert interrupted == []
+    database.fault = DatabaseUnavailable("away")
+    for _ in range(3):
+        clock.now += 2
+        await look()
+    assert interrupted == [began + 14, began + 16]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pgsched.application.ports.watch import Ended, QueryRights, Sighting, Watch
-from pgsched.domain.errors import DatabaseFault
+from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable
 
 #: seconds from the end of one look to the beginning of the next
 EVERY_S: Final = 0.25
@@ -68,6 +68,8 @@ class Watching:
         self.runs: dict[int, Ended] = {}
         self._epoch = 0
         self._seen_at = float("-inf")
+        #: when the database last answered, be it that its schema is another; the start counts
+        self._heard_at = clock()
         self._queries = _Hot()
         self._runs = _Hot()
         self._soon = asyncio.Event()
@@ -176,12 +178,14 @@ class Watching:
             _log.info("the metadata database is back", extra={"action": "watch.back"})
 
     def _note(self, fault: DatabaseFault) -> None:
+        if not isinstance(fault, DatabaseUnavailable):
+            self._heard_at = self._clock()
         if not self.trusted and self._told_lost != fault.code:
             self._told_lost = fault.code
             _log.error("%s", fault.detail, extra={"action": "watch.lost", "error_code": fault.code})
 
     def _tell_if_lost(self) -> None:
-        if self._clock() - self._seen_at > LOST_S:
+        if self._clock() - max(self._seen_at, self._heard_at) > LOST_S:
             self._lost()
 
 

@@ -29,6 +29,8 @@ SOCKET_VARIABLE = "PGSCHED_SOCKET_FD"
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 #: most connections of one process to the metadata database
 POOL_SIZE = 10
+#: seconds between two looks at the start while the database is away
+LOOK_AGAIN_S = 1.0
 
 
 async def serve(*, host: str, port: int, processes: int) -> None:
@@ -71,18 +73,31 @@ async def _look(container: Container, stop: asyncio.Event) -> None:
     Raises:
         SchemaMismatch: the schema is newer than this program, which is stopped.
     """
-    try:
-        await refuse_newer(container)
-    except SchemaMismatch:
-        stop.set()
-        raise
-    except DatabaseFault as fault:
+    told = ""
+    while True:
+        try:
+            await refuse_newer(container)
+        except SchemaMismatch:
+            stop.set()
+            raise
+        except DatabaseFault as fault:
+            told = _wait_for(fault, told)
+        else:
+            try:
+                await refuse_other(container)
+            except DatabaseFault as fault:
+                told = _wait_for(fault, told)
+            else:
+                return
+        # a server that is slow to answer at first must not hide what else is to be told
+        await asyncio.sleep(LOOK_AGAIN_S)
+
+
+def _wait_for(fault: DatabaseFault, told: str) -> str:
+    """Say what is waited for, unless that was ``told`` already; returns the code of what has been told."""
+    if fault.code != told:
         log.warning("answering 503 for now: %s", fault.detail, extra={"action": "api.waiting"})
-        return
-    try:
-        await refuse_other(container)
-    except DatabaseFault as fault:
-        log.warning("answering 503 for now: %s", fault.detail, extra={"action": "api.waiting"})
+    return fault.code
 
 
 def _tell(url: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
 
-from pgsched.adapters.postgres.database import Connection, Database
+from pgsched.adapters.postgres.connections import Connection
+from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
 from pgsched.adapters.postgres.mapping import account_from
 from pgsched.adapters.postgres.statements import first, rows, run

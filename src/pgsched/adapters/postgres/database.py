@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-import select
-import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Error
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
-from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from pgsched.adapters.postgres.connections import Connection, Told, is_alive, options, pin, shut
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable, unreachable
-from pgsched.adapters.postgres.pipeline import Pipeline, PipelinedConnection
+from pgsched.adapters.postgres.pipeline import Pipeline
 from pgsched.domain.errors import DatabaseUnavailable
 
 #: seconds to wait for a connection while the server gives none
@@ -31,68 +27,11 @@ WAIT_S: Final = 2.0
 TRY_S: Final = 0.2
 #: seconds to wait while others of this process use all connections there are
 BUSY_S: Final = 20.0
-#: milliseconds after which the server gives a statement up
-STATEMENT_TIMEOUT_MS: Final = 30_000
-#: milliseconds after which the server gives up waiting for a lock
-LOCK_TIMEOUT_MS: Final = 10_000
-#: milliseconds after which the server ends a transaction whose process is silent: a frozen or cut-off host
-#: must not hold back what others would plan and claim
-IDLE_TIMEOUT_MS: Final = 5_000
-
-#: what a connection has unless its conninfo says otherwise: a peer that is gone without a word shows in 11 s
-_CONNECT: Final[dict[str, Any]] = {
-    "connect_timeout": 3,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 11_000,
-}
-# Not behind a transaction pooler, where the next statement may be of another process. Hash and merge joins
-# read whole tables, which are small when a plan is made and grow while it is kept.
-_PLANS_ONCE: Final = "pg_backend_pid() = %(plans_once)s"
-# A statement and not libpq's ``options``: transaction poolers refuse those. The keepalives are the server's
-# side: what a host holds that was cut off (locks, a worker's presence) is free after 11 s. Statements are
-# planned once a connection, on a new installation while every table is empty: as scans, which would be kept
-# until the next ANALYZE while the tables grow. What scans all the same would look dear enough to be compiled.
-_PINS: Final = f"""
-select set_config('TimeZone', 'UTC', false),
-       set_config('statement_timeout', '{STATEMENT_TIMEOUT_MS}', false),
-       set_config('lock_timeout', '{LOCK_TIMEOUT_MS}', false),
-       set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_MS}', false),
-       set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-       set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false),
-       set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),
-       set_config('plan_cache_mode',
-           case when {_PLANS_ONCE} then 'force_generic_plan' else 'auto' end, false),
-       set_config('enable_hashjoin', case when {_PLANS_ONCE} then 'off' else 'on' end, false),
-       set_config('enable_mergejoin', case when {_PLANS_ONCE} then 'off' else 'on' end, false),
-       pg_backend_pid()"""
-
 _IDENTITY: Final = """
 select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text, current_database()"""
 
-Connection = AsyncConnection[Any]
-
-
-class _Told(PipelinedConnection):
-    """A connection whose making tells how it went: the pool keeps that to its log."""
-
-    @classmethod
-    async def connect(  # type: ignore[override]  # the pool calls it with what it was given
-        cls, conninfo: str = "", *, tell: Callable[[Exception | None], None], **kwargs: Any
-    ) -> _Told:
-        try:
-            connection = await super().connect(conninfo, **kwargs)
-        except Exception as error:
-            tell(error)
-            raise
-        tell(None)
-        set_json_loads(_loads, connection)
-        return connection
-
-
 #: the database whose transaction the running task is in, and its connection
-_joined: ContextVar[tuple[Database, _Told] | None] = ContextVar("_joined", default=None)
+_joined: ContextVar[tuple[Database, Told] | None] = ContextVar("_joined", default=None)
 
 
 class Database:
@@ -102,13 +41,13 @@ class Database:
         self, conninfo: str, *, application_name: str, max_size: int = 10, plans_once: bool = False
     ) -> None:
         """Take where it is; ``plans_once`` is for few statements that run often and always alike."""
-        self._plans_once = plans_once
+        self._pin = partial(pin, plans_once=plans_once)
         self._conninfo = conninfo
         self._application_name = application_name
         self._max_size = max_size
-        self._pool: AsyncConnectionPool[_Told] | None = None
+        self._pool: AsyncConnectionPool[Told] | None = None
         #: connections in use by this process
-        self._lent: set[_Told] = set()
+        self._lent: set[Told] = set()
         #: why the last try to connect failed, None when it did not
         self._fault: Exception | None = None
 
@@ -124,7 +63,7 @@ class Database:
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
         self._pool = AsyncConnectionPool(
             self._conninfo,
-            connection_class=_Told,
+            connection_class=Told,
             kwargs={**self._options(), "tell": self._note},
             min_size=1,
             max_size=self._max_size,
@@ -145,7 +84,7 @@ class Database:
             await pool.close(timeout=1.0)
 
     @asynccontextmanager
-    async def connection(self, *, within_s: float | None = None) -> AsyncIterator[_Told]:
+    async def connection(self, *, within_s: float | None = None) -> AsyncIterator[Told]:
         """Lend a connection in autocommit mode; rows are tuples unless a cursor says otherwise.
 
         One that is not back ``within_s`` seconds is shut: its backend may be frozen, and would be waited for
@@ -158,7 +97,7 @@ class Database:
             psycopg.Error: what concerns one statement alone (constraints, values).
         """
         joined = _joined.get()
-        borrowed: _Told | None = None
+        borrowed: Told | None = None
         if joined is not None and joined[0] is self:
             connection = joined[1]
         else:
@@ -181,7 +120,7 @@ class Database:
                 await self._give_back(borrowed)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[_Told]:
+    async def transaction(self) -> AsyncIterator[Told]:
         """Lend a connection inside a transaction: committed at the end, rolled back by an exception.
 
         Raises as ``connection`` does.
@@ -276,20 +215,8 @@ class Database:
         assert row is not None
         return str(row[0]), str(row[1])
 
-    async def _pin(self, connection: Connection) -> None:
-        """Pin what every connection has; prepare nothing where the next statement may meet another backend.
-
-        A pooler gives itself away by telling another process id than the server does.
-        """
-        values = {"plans_once": connection.info.backend_pid if self._plans_once else None}
-        row = await (await connection.execute(_PINS, values, prepare=False)).fetchone()
-        if row is not None and row[-1] != connection.info.backend_pid:
-            connection.prepare_threshold = None
-
     def _options(self) -> dict[str, Any]:
-        given = conninfo_to_dict(self._conninfo)
-        options = {key: value for key, value in _CONNECT.items() if key not in given}
-        return {**options, "application_name": self._application_name, "autocommit": True}
+        return options(self._conninfo, application_name=self._application_name)
 
     def _note(self, fault: Exception | None) -> None:
         self._fault = fault
@@ -299,7 +226,7 @@ class Database:
         """Whether others at work will give a connection back; a server that refuses new ones will not."""
         return bool(self._lent) and self._fault is None
 
-    async def _borrow(self) -> _Told:
+    async def _borrow(self) -> Told:
         """Take a connection that is alive out of the pool."""
         asked = time.monotonic()
         while True:
@@ -318,7 +245,7 @@ class Database:
                 raise unavailable("it is not open in this process") from None
             self._lent.add(connection)
             try:
-                if await _is_alive(connection):
+                if await is_alive(connection):
                     return connection
                 # Found dead before anything was sent (the server was restarted): another one serves as well.
                 await connection.close()
@@ -327,7 +254,7 @@ class Database:
                 raise
             await self._give_back(connection)
 
-    async def _give_back(self, connection: _Told) -> None:
+    async def _give_back(self, connection: Told) -> None:
         self._lent.discard(connection)
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             # the pool rolls back, or gives it up
@@ -343,39 +270,3 @@ class Database:
         if self._lent:
             return unavailable(f"all connections of this process were busy for {BUSY_S:g} s")
         return unreachable(f"no connection within {WAIT_S:g} s")
-
-
-def shut(connection: Connection) -> None:
-    """Shut a connection's socket from this side, so that whoever waits for the server is told at once."""
-    if connection.closed:
-        return
-    try:
-        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-            sock.shutdown(socket.SHUT_RDWR)
-    except (Error, OSError):
-        return  # it has ended meanwhile
-
-
-def _loads(data: str | bytes) -> Any:
-    """Read JSON; most of what a query has is an empty array."""
-    return [] if data == b"[]" else json.loads(data)
-
-
-async def _is_alive(connection: Connection) -> bool:
-    """Look whether the server has closed an idle connection, without asking it.
-
-    An idle connection has nothing to be read: what there is comes from its end, or is rare (a notice), and
-    only then is the server asked.
-    """
-    if connection.closed:
-        return False
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if not poll.poll(0):
-        return True
-    try:
-        async with asyncio.timeout(WAIT_S):
-            await connection.execute("")
-    except (Error, TimeoutError):
-        return False
-    return True

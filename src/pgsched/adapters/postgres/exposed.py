@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pgsched.adapters.postgres.database import Connection
+from pgsched.adapters.postgres.connections import Connection
 from pgsched.domain.exposure import MOST_RESULTS, MOST_VALUES, Exposed, Value, exposed_values
 
 # of each set that the query has now, or of the query that has none

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
-from pgsched.adapters.postgres.database import Connection, Database
+from pgsched.adapters.postgres.connections import Connection
+from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.exposed import ExposedResults
 from pgsched.adapters.postgres.mapping import JOB_COLUMNS, job_from
 from pgsched.adapters.postgres.tally import (

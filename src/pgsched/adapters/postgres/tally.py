@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
-from pgsched.adapters.postgres.database import Connection, Database
+from pgsched.adapters.postgres.connections import Connection
+from pgsched.adapters.postgres.database import Database
 
 #: most runs counted in one call
 RANGE: Final = 20_000

@@ -9,7 +9,8 @@ from typing import Any, Final
 from psycopg import Error
 
 from pgsched.adapters.postgres.access import grants_from
-from pgsched.adapters.postgres.database import Connection, Database, shut
+from pgsched.adapters.postgres.connections import Connection, shut
+from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import fault_of, unavailable, unreachable
 from pgsched.application.ports.watch import Ended, QueryRights, Sighting
 from pgsched.domain.jobs import Visibility

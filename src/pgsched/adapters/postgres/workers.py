@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from psycopg import Error
 
-from pgsched.adapters.postgres.database import Connection, Database
+from pgsched.adapters.postgres.connections import Connection
+from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable
 from pgsched.adapters.postgres.schema import EXPECTED, version_of
 from pgsched.adapters.sockets import ready
