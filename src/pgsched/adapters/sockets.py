@@ -15,30 +15,40 @@ async def ready(
         TimeoutError: ``until``, a time of the loop, has come first.
     """
     loop = asyncio.get_running_loop()
+    _look_at_the_time(loop, until)
     woken: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        if not woken.done():
-            woken.set_result(None)
-
-    if until is not None and loop.time() >= until:
-        # a timer may lose to data that never ceases to come
-        raise TimeoutError
-    # a context of asyncio.timeout would cost more than all the rest of this
-    timer = None if until is None else loop.call_at(until, _too_late, woken)
     if reading:
-        loop.add_reader(fileno, wake)
+        loop.add_reader(fileno, _wake, woken)
     if writing:
-        loop.add_writer(fileno, wake)
+        loop.add_writer(fileno, _wake, woken)
+    try:
+        await _in_time(woken, until)
+    finally:
+        if reading:
+            loop.remove_reader(fileno)
+        if writing:
+            loop.remove_writer(fileno)
+
+
+def _look_at_the_time(loop: asyncio.AbstractEventLoop, until: float | None) -> None:
+    # a timer may lose to data that never ceases to come
+    if until is not None and loop.time() >= until:
+        raise TimeoutError
+
+
+async def _in_time(woken: asyncio.Future[None], until: float | None) -> None:
+    # a context of asyncio.timeout would cost more than all the rest of a wait
+    timer = None if until is None else woken.get_loop().call_at(until, _too_late, woken)
     try:
         await woken
     finally:
         if timer is not None:
             timer.cancel()
-        if reading:
-            loop.remove_reader(fileno)
-        if writing:
-            loop.remove_writer(fileno)
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
 
 
 def _too_late(woken: asyncio.Future[None]) -> None:
@@ -71,8 +81,7 @@ class Reader:
             TimeoutError: ``until``, a time of the loop, has come first.
         """
         loop = asyncio.get_running_loop()
-        if until is not None and loop.time() >= until:
-            raise TimeoutError
+        _look_at_the_time(loop, until)
         if self._loop is not None and self._state.poll(0):
             # uvloop tells of an error or of a connection that is over once, and looks no more: there may be
             # more to read all the same, or the end of it
@@ -80,14 +89,11 @@ class Reader:
         if self._loop is None:
             loop.add_reader(self._fileno, self._wake)
             self._loop = loop
-        woken = self._woken = loop.create_future()
-        timer = None if until is None else loop.call_at(until, _too_late, woken)
+        self._woken = loop.create_future()
         try:
-            await woken
+            await _in_time(self._woken, until)
         finally:
             self._woken = None
-            if timer is not None:
-                timer.cancel()
 
     def stop(self) -> None:
         """Tell the loop to look no more."""
@@ -98,5 +104,5 @@ class Reader:
     def _wake(self) -> None:
         if self._woken is None:
             self.stop()
-        elif not self._woken.done():
-            self._woken.set_result(None)
+        else:
+            _wake(self._woken)

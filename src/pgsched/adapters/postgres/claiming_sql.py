@@ -11,11 +11,14 @@ from pgsched.adapters.postgres.mapping import JOB_COLUMNS, SOURCE_COLUMNS
 from pgsched.adapters.postgres.runs_sql import NOW
 from pgsched.domain.runs import LEASE_S, MAX_PARALLEL
 
+#: late runs that one claim skips: what it takes is short, and the next claims skip the rest
+_MOST_SKIPPED: Final = 1000
+
 _SKIP_LATE: Final = f"""
 late as (
     select id from query_run
     where status = 'queued' and deadline_at is not null and deadline_at <= {NOW}
-    order by deadline_at limit 1000
+    order by deadline_at limit {_MOST_SKIPPED}
     for no key update skip locked),
 skipped as (
     update query_run r set status = 'skipped', error_code = 'deadline', run_finished_at = clock_timestamp(),

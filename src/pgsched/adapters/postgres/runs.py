@@ -252,13 +252,13 @@ async def _first(connection: AsyncConnection[Any], statement: str, parameters: _
 
 
 def _claims(rows: Sequence[_Row], worker_id: int) -> list[Claim]:
-    sources = {row["s_id"]: row for row in rows}
-    made = {source_id: source_from(row) for source_id, row in sources.items()}
+    one_of_each = {row["s_id"]: row for row in rows}
+    sources = {source_id: source_from(row) for source_id, row in one_of_each.items()}
     claims = [
         Claim(
             hold=Hold(run_id=row["run_id"], token=row["token"]),
             job=job_from(row),
-            source=made[row["s_id"]],
+            source=sources[row["s_id"]],
             scheduled_at=row["scheduled_at"],
             attempt=row["attempt"],
             trigger=Trigger(row["trigger"]),
