@@ -15,8 +15,7 @@ from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.jobs import PostgresJobs
 from pgsched.adapters.postgres.sources import PostgresSources
 from pgsched.domain.errors import EmailTaken, NameTaken, NotFound
-from pgsched.domain.jobs import JobSpec, MisfirePolicy, OverlapPolicy, Visibility
-from pgsched.domain.results import OnLimit
+from pgsched.domain.jobs import JobSpec
 from pgsched.domain.schedules import ScheduleType
 from pgsched.domain.sources import NewSource, SealedPassword, SslMode
 
@@ -102,37 +101,6 @@ async def test_one_of_two_sources_of_a_name_at_once_is_refused(database):
             *(sources.add(new_source()) for _ in range(4)), return_exceptions=True
         )
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["DataSource", *["NameTaken"] * 3]
-
-
-async def test_job_keeps_every_field(database):
-    async with opened(database) as opened_database:
-        source = await PostgresSources(opened_database).add(new_source())
-        jobs = PostgresJobs(opened_database)
-        spec = spec_of(
-            source.id,
-            description="two\nlines",
-            sql_text="select '%s', '%%', '%(x)s', ':y'",
-            timezone="Europe/Berlin",
-            visibility=Visibility.RESTRICTED,
-            overlap_policy=OverlapPolicy.CANCEL_PREVIOUS,
-            misfire_policy=MisfirePolicy.ALL,
-            misfire_window="PT2H",
-            start_deadline_s=5,
-            jitter_s=6,
-            max_attempts=7,
-            retry_backoff_s=8,
-            timeout_ms=9,
-            max_rows=10**9,
-            max_bytes=1 << 40,
-            on_limit=OnLimit.SAMPLE,
-            pause_after_failures=10,
-            keep_runs=11,
-            keep_days=12,
-        )
-        job = await jobs.add(spec)
-        assert job.spec == spec
-        assert job == await jobs.get(job.id) == await jobs.get("orders")
-        assert [job] == await jobs.all()
 
 
 async def test_new_interval_job_is_due_at_once_by_the_databases_clock(database):

@@ -150,7 +150,9 @@ async def test_job_keeps_all_that_was_decided(world: World) -> None:
         keep_runs=11,
         keep_days=12,
     )
-    assert (await world.jobs.add(spec)).spec == spec
+    job = await world.jobs.add(spec)
+    assert job.spec == spec
+    assert await world.jobs.get(job.id) == job
 
 
 async def test_interval_job_is_anchored_at_the_whole_second_and_due_at_once(world: World) -> None:

@@ -86,13 +86,9 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
             text=asked.get("q", ""), enabled=enabled, limit=limit, offset=offset
         )
         names = {source.id: source.name for source in await administration.sources.all()}
-        page = {
-            "items": [job_shape(job, names.get(job.spec.data_source_id)) for job in found],
-            "total": total,
-            "limit": limit,
-            "offset": offset,
-        }
-        return ASGIResponse(body=wire.encode(page), media_type=wire.JSON, headers=NO_STORE)
+        items = [job_shape(job, names.get(job.spec.data_source_id)) for job in found]
+        page = wire.offset_list(items, total=total, limit=limit, offset=offset)
+        return ASGIResponse(body=page, media_type=wire.JSON, headers=NO_STORE)
 
     @post(
         "/api/admin/queries",

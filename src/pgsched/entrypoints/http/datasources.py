@@ -121,13 +121,9 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
             limit = faults.limit(request.query_params.get("limit"))
             offset = faults.offset(request.query_params.get("offset"))
         found = await administration.sources.all()
-        page = {
-            "items": [source_shape(source) for source in found[offset : offset + limit]],
-            "total": len(found),
-            "limit": limit,
-            "offset": offset,
-        }
-        return ASGIResponse(body=wire.encode(page), media_type=wire.JSON, headers=NO_STORE)
+        items = [source_shape(source) for source in found[offset : offset + limit]]
+        page = wire.offset_list(items, total=len(found), limit=limit, offset=offset)
+        return ASGIResponse(body=page, media_type=wire.JSON, headers=NO_STORE)
 
     @post(
         "/api/datasources",

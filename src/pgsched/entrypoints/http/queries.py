@@ -37,7 +37,7 @@ def routes(view: QueryView) -> list[HTTPRouteHandler]:
         with Faults() as faults:
             limit, offset = faults.limit(asked.get("limit")), faults.offset(asked.get("offset"))
         cards, total = await view.page(caller_of(request).audience, limit=limit, offset=offset)
-        body = wire.query_list(cards, total=total, limit=limit, offset=offset)
+        body = wire.offset_list(cards, total=total, limit=limit, offset=offset)
         return ASGIResponse(body=body, media_type=wire.JSON, headers=NO_CACHE)
 
     @get(

@@ -84,6 +84,6 @@ async def run_list(view: RunView, page: RunPage, shape: Shape | None) -> AsyncGe
     yield b'],"next_before":%b,"prev_after":%b}' % (_encode(page.next_before), _encode(page.prev_after))
 
 
-def query_list(cards: Sequence[QueryCard], *, total: int, limit: int, offset: int) -> bytes:
-    """Encode an offset list of queries."""
-    return _encode({"items": cards, "total": total, "limit": limit, "offset": offset})
+def offset_list(items: Sequence[object], *, total: int, limit: int, offset: int) -> bytes:
+    """Encode some of ``total`` things: at most ``limit``, without the ``offset`` before the first."""
+    return _encode({"items": items, "total": total, "limit": limit, "offset": offset})
