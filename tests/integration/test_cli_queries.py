@@ -220,6 +220,14 @@ def test_commands_take_the_parameter_set_that_is_named(place):
         assert told == "params: the query has no parameter set three; it has one, two"
     undeclared = place.refused(*add("undeclared", sql="select 1 where :day > 1"))
     assert undeclared.endswith("(if :day is a parameter, declare it in parameters)")
+    glued = place.refused(*add("glued", "--param", "n:int=1", sql="select 1 limit:n"))
+    assert glued == "sql_text: put a blank before the parameter :n at character 15"
+    # a parameter that is wrong is declared all the same
+    wrong = place.refused(*add("wrong", "--param", "N:int=1", sql="select 1 limit :n"))
+    assert wrong.startswith("parameters.0: name must be lower-case letters")
+    assert "declare it" not in wrong
+    deep = place.refused(*add("deep", "--param", f"n:json:={'[' * 3000}", sql="select :n"))
+    assert "sql_text" not in deep
     at = ("--at", "2026-01-01T01:45:00Z")
     told = place.json("queries", "why", "in_sets", *at)
     assert [entry["params"] for entry in told["sets"]] == ["one", "two"]

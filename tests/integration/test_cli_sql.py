@@ -30,6 +30,16 @@ def test_check_refused_exits_1_with_one_line_on_stderr() -> None:
     assert done.stderr.startswith(b"refused (function_not_allowed) at character 14: function nextval")
 
 
+def test_check_knows_the_parameter_that_is_always_there() -> None:
+    done = check("-", stdin=b"select 1 where now() < :scheduled_at")
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = check("-", stdin=b"select 1 where now() < :since")
+    assert done.returncode == 1
+    assert b"if :since is a parameter, declare it" in done.stderr
+    done = check("-", stdin=b"select 1 where:scheduled_at > now()")
+    assert b"put a blank before the parameter :scheduled_at at character 15" in done.stderr
+
+
 def test_check_reads_a_file(tmp_path: Path) -> None:
     file = tmp_path / "q.sql"
     file.write_text("drop table t")

@@ -186,6 +186,8 @@ def test_guard_and_schedule_answer_as_on_the_command_line(office: Office) -> Non
     assert (refused["allowed"], refused["code"]) == (False, "not_one_statement")
     assert set(refused) == {"allowed", "code", "detail", "position"}
     assert office.editor.post("/api/admin/sql/check", json={"sql": "select 1"}).json()["allowed"] is True
+    always = {"sql": "select 1 where now() < :scheduled_at"}
+    assert office.editor.post("/api/admin/sql/check", json=always).json()["allowed"] is True
     # a verdict as the command line gives it, not a malformed body
     for odd, position in (("select 1\x00 x", 9), ("select '\ud800'", 9)):
         told = office.editor.post(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgsched.domain.errors import InvalidInput
-from pgsched.domain.parameters import Value, param_sets_from, parameters_from
+from pgsched.domain.parameters import Value, exact_number, param_sets_from, parameters_from
 from pgsched.entrypoints.cli.parameters import declarations
 
 KEYS = st.sampled_from(["name", "type", "default", "values", "sql", "a"])
@@ -62,11 +64,58 @@ def test_typed_declarations(typed, type_, default):
         ({"name": "n", "type": "int", "default": "one"}, "literal of type integer"),
         ({"name": "n", "type": "int", "default": 2**31}, "literal of type integer"),
         ({"name": "n", "type": "int", "default": 1, "x": 1}, "x is not known"),
+        ({"name": "n", "type": "int[]", "default": [1, "two"]}, r"literal of type integer\[\]"),
+        ({"name": "n", "type": "int[]", "default": [[1, 2], [3]]}, r"literal of type integer\[\]"),
+        ({"name": "n", "type": "int[]", "default": [[1, 2], 3]}, r"literal of type integer\[\]"),
+        ({"name": "n", "type": "int[]", "default": [[[[[[[1]]]]]]]}, r"literal of type integer\[\]"),
+        ({"name": "n", "type": "text[]", "default": [{"a": 1}]}, r"literal of type text\[\]"),
+        ({"name": "n", "type": "jsonb[]", "default": ["no JSON"]}, r"literal of type jsonb\[\]"),
+        ({"name": "n", "type": "jsonb", "default": "NaN"}, "literal of type jsonb"),
+        ({"name": "n", "type": "jsonb", "default": [float("nan")]}, "literal of type jsonb"),
+        ({"name": "n", "type": "json", "default": "[" * 5000}, "literal of type json"),
+        ({"name": "n", "type": "json", "default": "[" * 4000 + "]" * 4000}, "literal of type json"),
+        (
+            {"name": "n", "type": "text", "default": "x" * 10_001},
+            "has 10001 characters; a value may have 10000",
+        ),
     ],
 )
 def test_faults_say_what_is_wrong(given, what):
     with pytest.raises(InvalidInput, match=what):
         parameters_from([given])
+
+
+@pytest.mark.parametrize(
+    ("type_", "given", "text"),
+    [
+        ("text[]", ["a", None, 'b"\\', "", True], r'{"a",NULL,"b\"\\","","true"}'),
+        ("text[]", [["a", "b"], ["c", None]], '{{"a","b"},{"c",NULL}}'),
+        ("int[]", [[[1], [2]], [[3], [4]]], '{{{"1"},{"2"}},{{"3"},{"4"}}}'),
+        ("int[]", [], "{}"),
+        ("jsonb[]", [{"a": 1}, [1, 2], None, "3"], r'{"{\"a\": 1}","[1, 2]",NULL,"3"}'),
+        ("date[]", ["2026-01-01", "today"], '{"2026-01-01","today"}'),
+    ],
+)
+def test_lists_are_arrays_of_as_many_dimensions(type_, given, text):
+    [parameter] = parameters_from([{"name": "n", "type": type_, "default": given}])
+    assert parameter.default == Value(text=text)
+
+
+@pytest.mark.parametrize("digits", ["0.1", "1e300", "-2.50", "1e-300", "0.0", "-0.0", "123456789.125"])
+def test_a_number_is_read_when_a_double_holds_all_of_it(digits):
+    assert Decimal(repr(exact_number(digits))) == Decimal(digits)
+
+
+@pytest.mark.parametrize("digits", ["0.1234567890123456789", "1e400", "-1e-400"])
+def test_a_number_that_would_lose_digits_is_refused(digits):
+    with pytest.raises(ValueError, match="write it as text"):
+        exact_number(digits)
+
+
+def test_sets_have_a_name_and_values_and_nothing_else():
+    declared = parameters_from([{"name": "n", "type": "int", "default": 1}])
+    with pytest.raises(InvalidInput, match="value is not known"):
+        param_sets_from([{"name": "one", "value": {"n": 2}}], declared)
 
 
 def test_sets_are_complete_and_name_what_is_declared():

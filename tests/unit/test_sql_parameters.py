@@ -30,6 +30,12 @@ NAMES = {"a", "since", "scheduled_at"}
         ("select v[1:a], v[(1):a], v[:a], v[1: :a]", "select v[1:a], v[(1):a], v[$1], v[1: $1]"),
         ("select array[:a, (select :a)], v[case when :a then :a end]",
          "select array[$1, (select $1)], v[case when $1 then $1 end]"),
+        ("select array[now() at time zone :a], array['x' like :a escape :a], array['x' similar to :a]",
+         "select array[now() at time zone $1], array['x' like $1 escape $1], array['x' similar to $1]"),
+        ("select array[1 between symmetric :a and 2, 1 between asymmetric :a and 2]",
+         "select array[1 between symmetric $1 and 2, 1 between asymmetric $1 and 2]"),
+        (r"select json_object('k':e'it\'s :a', 'n':n'\', 'u':u&':a')", None),
+        ("select 'x':a, (1):a", "select 'x'$1, (1)$1"),
         ("select ':a", None),
     ],
 )  # fmt: skip
@@ -45,6 +51,14 @@ def test_a_place_of_its_own_is_refused_beside_parameters():
         rewrite("select $1, :a", NAMES)
 
 
+@pytest.mark.parametrize("before", ["where", "limit", "5", "a$", "é", "$t$x$t$"])
+def test_a_parameter_against_a_word_is_refused_where_it_would_be_part_of_it(before):
+    sql = f"select 1 {before}:since"
+    with pytest.raises(InvalidInput, match=f"blank before the parameter :since at character {len(sql) - 5}"):
+        rewrite(sql, NAMES)
+    assert rewrite(sql.replace(":", " :"), NAMES).names == ("since",)
+
+
 def test_more_one_letter_names_than_digits_are_refused():
     letters = "abcdefghij"
     with pytest.raises(InvalidInput, match="one letter"):
@@ -53,7 +67,7 @@ def test_more_one_letter_names_than_digits_are_refused():
 
 PIECES = st.sampled_from(
     ["select ", " ", "\n", ":a", ":since", "::", ":=", ":", "'", "''", "E'", "\\'", '"', "$$", "$t$", "u&'",
-     "/*", "*/", "--", "x", "1", "(", ")", ",", "b'0'", "-", "$", "é", ".5", "a$b"]
+     "/*", "*/", "--", "x", "1", "(", ")", ",", "b'0'", "-", "$", "é", ".5", "a$b", "e", ":e", "n'"]
 )  # fmt: skip
 
 
@@ -64,17 +78,24 @@ def test_parameters_are_where_the_scanner_of_postgres_sees_a_colon_and_a_name(sq
     except postgast.PgQueryError:
         return  # no SQL at all; that it is refused is the guard's matter
     encoded = sql.encode()
-    names = tokens[0].DESCRIPTOR.fields_by_name["token"].enum_type.values_by_number if tokens else {}
     expected = [
         encoded[word.start : word.end].decode().lower()
         for colon, word in pairwise(tokens)
-        if names[colon.token].name == "ASCII_58"
+        if _name_of(colon) == "ASCII_58"
         and word.start == colon.end
         and encoded[word.start : word.end].decode().lower() in NAMES
     ]
     try:
         found = rewrite(sql, NAMES)
     except InvalidInput:
-        return  # a $n of its own
+        return  # a $n of its own, or a name against a word
     assert sorted(set(found.names)) == sorted(set(expected))
     assert len(found.sql) == len(sql)
+    places = [token for token in postgast.scan(found.sql).tokens if _name_of(token) == "PARAM"]
+    assert len(places) == (
+        len(expected) if found.names else sum(_name_of(token) == "PARAM" for token in tokens)
+    )
+
+
+def _name_of(token):
+    return token.DESCRIPTOR.fields_by_name["token"].enum_type.values_by_number[token.token].name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
@@ -31,6 +32,21 @@ _BEFORE = "SELECT (\n"
 _A_PARAMETER = re.compile(r":[a-z_][a-z0-9_]*", re.IGNORECASE | re.ASCII)
 
 
+def by_itself(sql: str) -> Rewritten:
+    """Put a place where ``:scheduled_at`` stands, which is always there: a statement outside of a query."""
+    try:
+        return rewrite(sql, {SCHEDULED_AT})
+    except InvalidInput:
+        return Rewritten(sql=sql, names=())  # the guard tells of what is wrong there as well
+
+
+def as_written(verdict: Verdict, rewritten: str, written: str) -> Verdict:
+    """Return a verdict on what was rewritten in the words of whoever wrote it."""
+    if verdict.allowed:
+        return verdict
+    return replace(verdict, detail=_as_written(verdict, rewritten, written) + _undeclared(verdict, written))
+
+
 async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> None:
     """Ask the guard about a query's statement and about the expressions of its parameters.
 
@@ -45,15 +61,19 @@ async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> No
     verdict = await check(rewritten.sql, places=len(rewritten.names))
     if not verdict.allowed:
         raise SqlNotAllowed(
-            _as_written(verdict, rewritten.sql, spec.sql_text) + _undeclared(verdict, spec.sql_text),
+            as_written(verdict, rewritten.sql, spec.sql_text).detail,
             reason=str(verdict.code),
             position=verdict.position,
         )
     for where, parameter, expression in _expressions(spec, params):
         inner = rewrite(expression, {SCHEDULED_AT}, field=where)
-        verdict = await check(f"{_BEFORE}{inner.sql}\n)::{parameter.type}", places=len(inner.names))
+        asked = f"{_BEFORE}{inner.sql}\n)::{parameter.type}"
+        verdict = await check(asked, places=len(inner.names))
         if not verdict.allowed:
-            place = None if verdict.position is None else verdict.position - len(_BEFORE)
+            place = verdict.position
+            if place is not None:
+                place = min(place - len(_BEFORE), len(expression) + 1)
+                verdict = replace(verdict, detail=_in_words_of(expression, place, verdict, asked))
             raise SqlNotAllowed(
                 f"in {where}: {verdict.detail}", reason=str(verdict.code), position=place, field=where
             )
@@ -158,7 +178,14 @@ def _undeclared(verdict: Verdict, written: str) -> str:
     """Say that a parameter stands where the grammar stumbled, if one does that was not declared."""
     place = (verdict.position or 0) - 1
     found = _A_PARAMETER.match(written, place) if verdict.code == Rule.SYNTAX_ERROR and place >= 0 else None
-    return "" if found is None else f" (if {found[0]} is a parameter, declare it in parameters)"
+    if found is None:
+        return ""
+    if found[0][1:].lower() == SCHEDULED_AT:
+        try:
+            rewrite(written, {SCHEDULED_AT})
+        except InvalidInput as error:
+            return f" ({error.faults[0].message})"
+    return f" (if {found[0]} is a parameter, declare it in parameters)"
 
 
 def _scheduled_at(at: str) -> Argument:
@@ -169,5 +196,13 @@ def _as_written(verdict: Verdict, rewritten: str, written: str) -> str:
     """Show the user's own text where the guard showed the one with places."""
     if verdict.position is None:
         return verdict.detail
-    shown, own = excerpt(rewritten, verdict.position), excerpt(written, verdict.position)
-    return verdict.detail.replace(shown, own) if shown else verdict.detail
+    return _in_words_of(written, verdict.position, verdict, rewritten)
+
+
+def _in_words_of(written: str, position: int, verdict: Verdict, judged: str) -> str:
+    """Return the detail with what stands at ``position`` of what somebody wrote, not of what was judged."""
+    shown = excerpt(judged, verdict.position or 0)
+    if not shown:
+        return verdict.detail
+    own = excerpt(written, position)
+    return verdict.detail.replace(shown, own) if own else verdict.detail.removesuffix(f"; at: {shown}")

@@ -24,7 +24,7 @@ class Draft(Generic[T]):
 
     def is_right(self, *names: str) -> bool:
         """Whether none of these fields is at fault."""
-        return not {fault.field for fault in self.faults}.intersection(names)
+        return not {_field_of(fault) for fault in self.faults}.intersection(names)
 
 
 def drafted(
@@ -64,12 +64,16 @@ def drafted(
             return Draft(value=kind(**values), faults=tuple(faults))
         except InvalidInput as error:
             faults += [fault for fault in error.faults if fault not in faults]
-            # a fault inside a field is the field's: parameters.day
-            wrong = {fault.field.partition(".")[0] for fault in faults}
+            wrong = {_field_of(fault) for fault in faults}
             values = {name: value for name, value in values.items() if name not in wrong} | {
                 name: stand_ins[name] for name in wrong & stand_ins.keys()
             }
     return Draft(value=kind(**stand_ins), faults=tuple(faults))
+
+
+def _field_of(fault: FieldFault) -> str:
+    """Return the field that a fault is in: parameters, of parameters.0.default."""
+    return fault.field.partition(".")[0]
 
 
 def type_fault(name: str, value: object, hint: Any) -> FieldFault | None:

@@ -10,7 +10,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from math import isfinite
+from typing import Any, NoReturn
 
 from pgsched.domain.errors import FieldFault, InvalidInput
 from pgsched.domain.names import NAME
@@ -21,6 +23,9 @@ SCHEDULED_AT = "scheduled_at"
 SCHEDULED_AT_TYPE = "timestamp with time zone"
 #: most parameters of a query, most sets, most characters of a value
 MOST_PARAMETERS, MOST_SETS, MOST_VALUE = 50, 100, 10_000
+
+#: dimensions that an array may have (Postgres's MAXDIM)
+_MOST_DIMENSIONS = 6
 
 _PARAMETER_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
@@ -45,6 +50,7 @@ _ALIASES = {
 }
 _WHOLE = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 _TEXTS = frozenset({"text"})
+_JSON = frozenset({"json", "jsonb"})
 _DAY = r"[-+]?infinity|now|today|yesterday|tomorrow|epoch|\d{4,6}-\d{1,2}-\d{1,2}([T ].*)?( BC)?"
 #: what a literal of a type looks like; the source has the last word
 _SHAPES = {
@@ -59,7 +65,7 @@ _SHAPES = {
     "uuid": r"\{?[0-9a-f]{4}([0-9a-f-]{4,}[0-9a-f])\}?",
 }
 _SHAPES["real"] = _SHAPES["double precision"] = _SHAPES["numeric"]
-_TYPES = frozenset({*_SHAPES, *_WHOLE, *_TEXTS, "json", "jsonb", "inet", "cidr"})
+_TYPES = frozenset({*_SHAPES, *_WHOLE, *_TEXTS, *_JSON, "inet", "cidr"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,20 +194,36 @@ def param_sets_from(given: Any, parameters: Sequence[Parameter]) -> tuple[Parame
 def is_literal(type_: str, text: str) -> bool:
     """Say whether a text looks like a literal of a type; texts and JSON always do."""
     if type_.endswith("[]"):
-        return text.startswith(("{", "["))
+        return text.lstrip().startswith(("{", "["))
     if type_ in _WHOLE:
         return (
             re.fullmatch(r"[-+]?\d{1,19}", text.strip(), re.ASCII) is not None
             and -_WHOLE[type_] <= int(text) < _WHOLE[type_]
         )
-    if type_ in ("json", "jsonb"):
+    if type_ in _JSON:
         try:
-            json.loads(text)
-        except ValueError:
+            json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
             return False
         return True
     shape = _SHAPES.get(type_)
     return shape is None or re.fullmatch(shape, text.strip(), re.IGNORECASE | re.ASCII) is not None
+
+
+def exact_number(digits: str) -> float:
+    """Read a number of JSON that is no whole one.
+
+    Raises:
+        ValueError: a double would not hold all of its digits, or is too small for it.
+    """
+    value = float(digits)
+    if not isfinite(value) or Decimal(digits) != Decimal(repr(value)):
+        raise ValueError(f"{digits[:40]} does not fit a double; write it as text")
+    return value
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def type_name(given: str) -> str | None:
@@ -235,6 +257,9 @@ def _parameter_from(given: Any, where: str) -> Parameter:
 def _set_from(given: Any, declared: Mapping[str, Parameter], where: str) -> ParameterSet:
     if not isinstance(given, Mapping) or not isinstance(given.get("values", {}), Mapping):
         raise _fault(where, "must be an object with name and values, an object by parameter")
+    for key in given:
+        if key not in ("name", "values"):
+            raise _fault(where, f"{key} is not known; there are name and values")
     name = given.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise _fault(where, "name must be a letter, then letters, digits, _ . or -, at most 63")
@@ -258,29 +283,64 @@ def value_from(given: Any, type_: str, where: str) -> Value:
     if given is None:
         return Value()
     text = _literal(given, type_)
-    if text is None or len(text) > MOST_VALUE or _UNREADABLE.search(text) or not is_literal(type_, text):
+    if text is not None and len(text) > MOST_VALUE:
+        raise _fault(where, f"has {len(text)} characters; a value may have {MOST_VALUE}")
+    if text is None or _UNREADABLE.search(text) or not is_literal(type_, text):
         raise _fault(where, f'must be a literal of type {type_}; an expression is written as {{"sql": "…"}}')
     return Value(text=text)
 
 
 def _literal(given: Any, type_: str) -> str | None:
+    """Return the literal that a value of JSON's stands for, None when it stands for none of the type."""
     if isinstance(given, str):
         return given
-    if type_ in ("json", "jsonb"):
-        return json.dumps(given, ensure_ascii=False)
+    if type_ in _JSON:
+        try:
+            return json.dumps(given, ensure_ascii=False, allow_nan=False)
+        except (ValueError, RecursionError):
+            return None
     if isinstance(given, bool):
         return "true" if given else "false"
     if isinstance(given, int | float):
         return repr(given)
     if isinstance(given, list) and type_.endswith("[]"):
-        return "{" + ",".join(map(_element, given)) + "}"
+        return _array(given, type_.removesuffix("[]"))
     return None
 
 
-def _element(given: Any) -> str:
+def _array(given: list[Any], of: str) -> str | None:
+    """Return the literal of an array; arrays inside it are its further dimensions, but JSON is an element."""
+    if of in _JSON or not any(isinstance(each, list) for each in given):
+        inner = [_element(each, of) for each in given]
+    elif _is_regular(given):
+        inner = [_array(each, of) for each in given]
+    else:
+        return None
+    found = [each for each in inner if each is not None]
+    return "{" + ",".join(found) + "}" if len(found) == len(inner) else None
+
+
+def _is_regular(given: list[Any]) -> bool:
+    """Whether all lists at each depth are equally long, and no deeper than an array of Postgres may be."""
+    level = [given]
+    for _ in range(_MOST_DIMENSIONS):
+        below = [each for one in level for each in one]
+        if len({len(one) for one in level}) > 1:
+            return False
+        if not any(isinstance(each, list) for each in below):
+            return True
+        if not all(isinstance(each, list) for each in below):
+            return False
+        level = below
+    return False
+
+
+def _element(given: Any, of: str) -> str | None:
     if given is None:
         return "NULL"
-    text = _literal(given, "text") or ""
+    text = _literal(given, of)
+    if text is None or not is_literal(of, text):
+        return None
     escaped = text.replace("\\", r"\\").replace('"', r"\"")
     return f'"{escaped}"'
 

@@ -19,6 +19,8 @@ from pgsched.domain.errors import FieldFault, InvalidInput
 _NAME_START = r"[A-Za-z_\u0080-\U0010ffff]"
 _NAME_NEXT = r"[A-Za-z0-9_$\u0080-\U0010ffff]"
 _BLANK = r"[ \t\n\r\f\v]"
+# what a literal or a quoted name may begin with is no name
+_PREFIXED = r"""(?: [eEbBxXnN]' | [uU]&['"] )"""
 _TOKEN = re.compile(
     rf"""
       (?P<blank>   {_BLANK}+ | --[^\n\r]* )
@@ -31,7 +33,7 @@ _TOKEN = re.compile(
     | (?P<number>  \.?[0-9][0-9A-Za-z_.]* )
     | (?P<place>   \$[0-9]+ )
     | (?P<cast>    :: | := )
-    | (?P<colon>   : (?P<name>{_NAME_START}{_NAME_NEXT}*)? )
+    | (?P<colon>   : (?P<name>(?!{_PREFIXED}){_NAME_START}{_NAME_NEXT}*)? )
     | (?P<sign>    . )
     """,
     re.VERBOSE | re.DOTALL,
@@ -46,7 +48,9 @@ _OPERANDS = frozenset({"text", "escape", "quoted", "word", "number", "place"})
 _BEFORE_A_VALUE = frozenset(
     {"and", "or", "not", "in", "is", "like", "ilike", "between", "case", "when", "then", "else", "array"}
     | {"all", "any", "some", "row", "distinct", "from"}
+    | {"similar", "to", "escape", "symmetric", "asymmetric", "zone"}
 )
+_GLUED = re.compile(_NAME_NEXT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +74,8 @@ def rewrite(sql: str, declared: Collection[str], *, field: str = "sql_text") -> 
     """Replace ``:name`` by ``$n`` wherever a declared name stands as a parameter; letter case aside.
 
     Raises:
-        InvalidInput: the statement has a ``$n`` of its own beside parameters, or more than nine parameters
-            with names of one letter.
+        InvalidInput: the statement has a ``$n`` of its own beside parameters, a parameter written against
+            the word or number before it, or more than nine parameters with names of one letter.
     """
     if ":" not in sql:
         return Rewritten(sql=sql, names=())
@@ -107,6 +111,14 @@ def _parameters(sql: str, declared: Collection[str], field: str) -> Iterator[_Fo
             name = text[1:].lower()
             is_slice = after_value and bool(brackets) and brackets[-1] == "["
             if name in declared and not is_slice:
+                if start and _GLUED.match(sql, start - 1):
+                    # where$1 would be a name, and the condition gone
+                    raise InvalidInput.of(
+                        FieldFault(
+                            field=field,
+                            message=f"put a blank before the parameter {text} at character {start + 1}",
+                        )
+                    )
                 found = True
                 yield _Found(start=start, end=end, name=name)
             after_value = bool(name)

@@ -34,9 +34,13 @@ class PostgresGrammarGuard:
         """
         return self._stack.run(lambda: _judged(sql, allow_user_functions, places))
 
-    def check_all(self, statements: Sequence[str], *, allow_user_functions: bool = True) -> list[Verdict]:
-        """Judge statements one after another, with one change of threads for all of them."""
-        return self._stack.run(lambda: [_judged(sql, allow_user_functions, 0) for sql in statements])
+    def check_all(
+        self, statements: Sequence[tuple[str, int]], *, allow_user_functions: bool = True
+    ) -> list[Verdict]:
+        """Judge statements, each with its places, with one change of threads for all of them."""
+        return self._stack.run(
+            lambda: [_judged(sql, allow_user_functions, places) for sql, places in statements]
+        )
 
 
 def _judged(sql: str, allow_user_functions: bool, places: int) -> Verdict:

@@ -61,11 +61,17 @@ def _declaration(text: str) -> dict[str, Any]:
 
 
 def _set(text: str) -> dict[str, Any]:
+    from pgsched.domain.parameters import exact_number
+
     match = _SET.fullmatch(text)
     try:
-        values = json.loads(match[2]) if match else None
-    except ValueError as error:
+        values = json.loads(match[2], parse_float=exact_number) if match else None
+    except json.JSONDecodeError as error:
         raise click.BadParameter(f"{text!r}: the JSON ends in {error}", param_hint="--param-set") from None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--param-set") from None
+    except RecursionError:
+        raise click.BadParameter("the JSON is nested too deep", param_hint="--param-set") from None
     if match is None or not isinstance(values, dict):
         raise click.BadParameter(
             f"{text!r} is not NAME=JSON with an object of values by parameter", param_hint="--param-set"

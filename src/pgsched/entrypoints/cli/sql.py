@@ -12,7 +12,9 @@ from pgsched.domain.sql_guard import MAX_SQL_BYTES, Rule, Verdict
 from pgsched.entrypoints.cli.jsonl import lines_as_they_come
 
 if TYPE_CHECKING:
-    from pgsched.application.ports.execution import SqlGuard
+    from collections.abc import Sequence
+
+    from pgsched.adapters.guard.grammar import PostgresGrammarGuard
 
 #: longest line of ``--jsonl`` input read, bytes: a statement of MAX_SQL_BYTES escaped to the last character
 MAX_LINE_BYTES = MAX_SQL_BYTES * 6 + 4096
@@ -58,7 +60,7 @@ def check(
             for lines in lines_as_they_come(stream, MAX_LINE_BYTES):
                 asked = [_statement_of(line) for line in lines]
                 statements = [each for each in asked if isinstance(each, str)]
-                verdicts = iter(guard.check_all(statements, allow_user_functions=not no_user_functions))
+                verdicts = iter(_checked(guard, statements, allow_user_functions=not no_user_functions))
                 answers = [next(verdicts) if isinstance(each, str) else each for each in asked]
                 click.echo("\n".join(map(_as_json, answers)))
             return
@@ -76,7 +78,7 @@ def check(
     context.exit(0 if verdict.allowed else 1)
 
 
-def _check_bytes(guard: SqlGuard, raw: bytes, *, allow_user_functions: bool) -> Verdict:
+def _check_bytes(guard: PostgresGrammarGuard, raw: bytes, *, allow_user_functions: bool) -> Verdict:
     try:
         sql = raw.decode()
     except UnicodeDecodeError as error:
@@ -87,7 +89,23 @@ def _check_bytes(guard: SqlGuard, raw: bytes, *, allow_user_functions: bool) -> 
                 len(raw[: error.start].decode()) + 1,
             )
         sql = raw.decode(errors="replace")  # too long, whatever it is
-    return guard.check(sql, allow_user_functions=allow_user_functions)
+    [verdict] = _checked(guard, [sql], allow_user_functions=allow_user_functions)
+    return verdict
+
+
+def _checked(
+    guard: PostgresGrammarGuard, statements: Sequence[str], *, allow_user_functions: bool
+) -> list[Verdict]:
+    from pgsched.application.statements import as_written, by_itself
+
+    asked = [by_itself(sql) for sql in statements]
+    verdicts = guard.check_all(
+        [(one.sql, len(one.names)) for one in asked], allow_user_functions=allow_user_functions
+    )
+    return [
+        as_written(verdict, one.sql, sql)
+        for verdict, one, sql in zip(verdicts, asked, statements, strict=True)
+    ]
 
 
 def _statement_of(line: bytes) -> str | Verdict:

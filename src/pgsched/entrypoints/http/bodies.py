@@ -25,6 +25,7 @@ import msgspec
 from litestar.exceptions import InternalServerException
 
 from pgsched.domain.errors import FieldFault, InvalidInput
+from pgsched.domain.parameters import exact_number
 from pgsched.entrypoints.http.parameters import shown
 from pgsched.entrypoints.http.problems import UnsupportedMediaType
 
@@ -210,10 +211,12 @@ def _integer(digits: str) -> int:
 
 
 def _number(digits: str) -> float:
-    value = float(digits) if len(digits) <= LONGEST_NUMBER else float("inf")
-    if value in (float("inf"), float("-inf")):
+    if len(digits) > LONGEST_NUMBER:
         raise InvalidInput(f"the body holds a number out of range: {shown(digits)}")
-    return value
+    try:
+        return exact_number(digits)
+    except ValueError as error:
+        raise InvalidInput(f"the body holds a number out of range: {error}") from None
 
 
 def _constant(word: str) -> NoReturn:

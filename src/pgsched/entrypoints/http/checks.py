@@ -11,6 +11,7 @@ from litestar import Request, post
 from litestar.response.base import ASGIResponse
 from msgspec import Meta
 
+from pgsched.application.statements import as_written, by_itself
 from pgsched.domain.accounts import Right
 from pgsched.entrypoints.http import bodies, wire
 from pgsched.entrypoints.http.auth import NO_STORE
@@ -88,11 +89,14 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         caller_of(request).require(Right.EDITOR)
         # NUL and lone surrogates are for the guard to refuse, as on the command line
         asked = await bodies.read(request, SqlToCheck, judged=("sql",))
+        statement = by_itself(asked.sql)
         verdict = await asyncio.to_thread(
             administration.guard.check,
-            asked.sql,
+            statement.sql,
             allow_user_functions=asked.allow_user_functions is not False,
+            places=len(statement.names),
         )
+        verdict = as_written(verdict, statement.sql, asked.sql)
         told = SqlVerdict(
             allowed=verdict.allowed, code=verdict.code, detail=verdict.detail, position=verdict.position
         )
