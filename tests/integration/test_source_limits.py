@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 
 import pytest
@@ -68,6 +69,34 @@ async def test_bytes_are_counted_as_stored(source_db, sources, short_by):
 async def test_a_first_row_too_large_leaves_no_rows(source_db, sources):
     outcome = await run(sources, source_db, "select repeat('x', 1000) t", max_bytes=500)
     assert (outcome.rows, outcome.bytes, outcome.truncated, outcome.data) == (0, 0, True, [])
+
+
+async def test_writing_a_large_value_keeps_nothing_else_waiting(source_db, sources):
+    # Regression: it was written on the loop, and a worker's other runs lost their leases meanwhile.
+    loop, pauses = asyncio.get_running_loop(), []
+
+    async def look() -> None:
+        while True:
+            before = loop.time()
+            await asyncio.sleep(0.001)
+            pauses.append(loop.time() - before)
+
+    looking = asyncio.create_task(look())
+    started = loop.time()
+    sql = r"""select ('"' || repeat('\u00e9', 2000000) || '"')::json j"""
+    outcome = await run(sources, source_db, sql, max_bytes=1 << 24)
+    whole = loop.time() - started
+    looking.cancel()
+    assert outcome.data == [{"j": "é" * 2_000_000}]
+    assert max(pauses) < whole / 2
+
+
+async def test_a_value_beyond_all_room_is_left_out_unwritten(source_db, sources):
+    sql = "select array(select random() from generate_series(1, 100000)) a from generate_series(1, 3)"
+    outcome = await run(sources, source_db, sql, max_bytes=300_000)
+    assert (outcome.rows, outcome.truncated) == (0, True)
+    with pytest.raises(LimitExceeded):
+        await run(sources, source_db, sql, max_bytes=300_000, on_limit=OnLimit.ERROR)
 
 
 async def test_what_was_cut_off_leaves_no_trace_in_the_schema(source_db, sources):

@@ -47,6 +47,10 @@ CHUNK_ROWS = 50
 #: a batch is handed out when it has this many rows or bytes
 BATCH_ROWS = 1000
 BATCH_BYTES = 1 << 20
+#: a batch larger than this is encoded in a thread: the loop has the leases of other runs to renew
+BESIDE_BYTES = 1 << 18
+#: how many times as long as what is written of them values can be: -Infinity, which becomes null
+_MOST_SHRUNK = 3
 
 _PREFIX = "DECLARE pgsched NO SCROLL CURSOR WITHOUT HOLD FOR "
 _CURSOR = b"pgsched"
@@ -292,23 +296,31 @@ class RowStream:
                 # no more is read than could be stored
                 room = min(BATCH_BYTES, statement.max_bytes - self.bytes)
                 if len(pending) >= BATCH_ROWS or pending_bytes >= room:
-                    batch = self._batch(pending)
+                    batch = await self._batch(pending, pending_bytes)
                     if batch is not None:
                         yield batch
                     if self._is_full:
                         return
                     pending, pending_bytes = [], 0
-        batch = self._batch(pending)
+        batch = await self._batch(pending, pending_bytes)
         if batch is not None:
             yield batch
 
-    def _batch(self, rows: list[Row]) -> RowBatch | None:
+    async def _batch(self, rows: list[Row], size: int) -> RowBatch | None:
+        """Encode rows of about ``size`` bytes, as ``_encoded`` does."""
+        if size > BESIDE_BYTES:
+            return await asyncio.to_thread(self._encoded, rows, size)
+        return self._encoded(rows, size)
+
+    def _encoded(self, rows: list[Row], size: int) -> RowBatch | None:
         """Encode rows, as many as ``max_bytes`` has room for; None when not even one fits."""
+        room = self._statement.max_bytes - self.bytes - (1 if self.rows else 0)
+        if size > room * _MOST_SHRUNK:
+            rows = self._without_the_hopeless(rows, room)
         if not rows:
             return None
         seen = self._encoder.seen()
         data = self._encoder.encode(rows)
-        room = self._statement.max_bytes - self.bytes - (1 if self.rows else 0)
         if len(data) > room:
             self._cut(f"more than {self._statement.max_bytes} bytes")
             self._is_full = True
@@ -316,6 +328,17 @@ class RowStream:
             self._encoder.forget_since(seen)
             data = self._encoder.encode(rows)
         return self.hand_out(data, len(rows)) if rows else None
+
+    def _without_the_hopeless(self, rows: list[Row], room: int) -> list[Row]:
+        """Leave out what cannot fit however it is written: to write a large value takes a while."""
+        room *= _MOST_SHRUNK
+        for count, row in enumerate(rows):
+            room -= sum(len(row[place] or b"") for place in self._wide)
+            if room < 0:
+                self._cut(f"more than {self._statement.max_bytes} bytes")
+                self._is_full = True
+                return rows[:count]
+        return rows
 
     def _cut(self, what: str) -> None:
         if self._statement.on_limit is OnLimit.ERROR:
