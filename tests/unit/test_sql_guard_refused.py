@@ -371,3 +371,23 @@ def test_guard_detail_names_the_fault_and_the_way_out() -> None:
     assert "pg_catalog.set_config" in detail
     assert "changes settings" in detail
     assert "AT TIME ZONE" in detail
+
+
+@pytest.mark.parametrize(
+    "marked",
+    ["select interval »$1", "select date »$1 + 1", "select foo.bar »$1", "select extract(»$1 from now())"],
+)
+def test_guard_refuses_a_bound_place_where_servers_take_a_literal_only(marked: str) -> None:
+    # the parser's grammar takes texts whose constants were replaced, as pg_stat_statements shows them
+    verdict = GUARD.check(marked.replace("»", ""), places=1)
+    assert (verdict.code, verdict.position) == ("parameter_not_allowed", marked.index("»") + 1)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["select $1::date", "select cast($1 as interval)", "select date_part($1, now())", "select date 'now'",
+     "select extract(year from $1::date)", "select pg_catalog.extract($1, now())", "select a[$1:2] from t",
+     "select now() at time zone $1", "select * from t limit $1"],
+)  # fmt: skip
+def test_guard_allows_a_bound_place_wherever_a_value_may_stand(sql: str) -> None:
+    assert GUARD.check(sql, places=1).allowed

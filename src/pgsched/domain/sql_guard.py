@@ -49,7 +49,7 @@ class Rule(StrEnum):
     USER_FUNCTION_NOT_ALLOWED = "user_function_not_allowed"
     #: a system view that reads the server's files
     RELATION_NOT_ALLOWED = "relation_not_allowed"
-    #: ``$1``: nothing is there to fill it in
+    #: ``$1``: nothing is there to fill it in, or a server takes nothing but a literal there
     PARAMETER_NOT_ALLOWED = "parameter_not_allowed"
     #: the grammar accepts it, but nobody has reviewed this kind of expression
     NOT_REVIEWED = "not_reviewed"

@@ -43,7 +43,7 @@ _Kind = tuple[_Rule | None, list[str], list[str]]
 
 # Expressions, clauses and lists that hold no decision of their own; their children are walked.
 _HARMLESS = """
-    SelectStmt ResTarget A_Const A_Star A_Indices A_ArrayExpr BoolExpr TypeCast TypeName CollateClause
+    SelectStmt ResTarget A_Const A_Star A_Indices A_ArrayExpr BoolExpr TypeName CollateClause
     NamedArgExpr CaseExpr CaseWhen CoalesceExpr MinMaxExpr SQLValueFunction XmlExpr XmlSerialize NullTest
     BooleanTest RowExpr GroupingFunc GroupingSet WindowDef Alias RangeSubselect RangeFunction
     RangeTableFunc RangeTableFuncCol JoinExpr WithClause CommonTableExpr CTESearchClause CTECycleClause
@@ -53,6 +53,9 @@ _HARMLESS = """
     JsonArrayQueryConstructor JsonAggConstructor JsonObjectAgg JsonArrayAgg JsonIsPredicate JsonBehavior
 """
 HARMLESS = frozenset(_HARMLESS.split())
+_EXTRACT = ["pg_catalog", "extract"]
+#: CoercionForm of what is written with a grammar of its own (nodes/primnodes.h), as libpg_query numbers it
+_SQL_SYNTAX = 4
 #: the statements that write, by the scanner's name of their keyword
 WRITING = {"InsertStmt": "INSERT", "UpdateStmt": "UPDATE", "DeleteStmt": "DELETE_P", "MergeStmt": "MERGE"}
 
@@ -72,6 +75,7 @@ class Judge:
         self._kinds: dict[type, _Kind] = {}
         self._rules: dict[str, _Rule] = {
             "FuncCall": self._function,
+            "TypeCast": self._typed_literal,
             "ColumnRef": lambda node: self._attributes(node.fields[-1:]) if len(node.fields) > 1 else None,
             "A_Indirection": lambda node: self._attributes(node.indirection),
             "A_Expr": lambda node: self._operator(node.name, node.location) if node.kind < 4 else None,
@@ -146,6 +150,8 @@ class Judge:
 
     def _function(self, node: Any) -> Finding | None:
         name = _parts(node.funcname)
+        if node.funcformat == _SQL_SYNTAX and name == _EXTRACT and node.args[0].HasField("param_ref"):
+            return _misplaced(node.args[0].param_ref, "EXTRACT takes a word; write date_part(:name, …)")
         effect = judge_function(
             name,
             arguments=len(node.args),
@@ -193,6 +199,12 @@ class Judge:
             offset=node.location,
         )
 
+    def _typed_literal(self, node: Any) -> Finding | None:
+        # the parser's grammar has it for texts whose constants were taken out, a server's has not
+        if node.location < 0 and node.arg.HasField("param_ref"):
+            return _misplaced(node.arg.param_ref, "behind a type's name stands a literal; write :name::type")
+        return None
+
     def _parameter(self, node: Any) -> Finding | None:
         if 1 <= node.number <= self._places:
             return None
@@ -215,6 +227,10 @@ class Judge:
             rule=Rule.LOCKING_CLAUSE,
             detail="FOR UPDATE and FOR SHARE lock rows that others wait for; leave the clause out",
         )
+
+
+def _misplaced(param_ref: Any, detail: str) -> Finding:
+    return Finding(rule=Rule.PARAMETER_NOT_ALLOWED, detail=detail, offset=param_ref.location)
 
 
 def _parts(names: Any) -> list[str]:
