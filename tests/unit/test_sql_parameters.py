@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgsched.domain.errors import InvalidInput
-from pgsched.domain.sql_parameters import rewrite
+from pgsched.domain.sql_parameters import rewrite, tokens_of
 
 NAMES = {"a", "since", "scheduled_at"}
+PIECES = st.sampled_from(
+    ["select ", " ", "\n", ":a", ":since", "::", ":=", ":", "'", "''", "E'", "\\'", '"', "$$", "$t$", "u&'",
+     "/*", "*/", "--", "x", "1", "(", ")", ",", "b'0'", "-", "$", "é", ".5", "a$b", "e", ":e", "n'"]
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -45,6 +49,17 @@ def test_only_declared_names_outside_of_literals_are_parameters(sql, rewritten):
     assert len(found.sql) == len(sql)
 
 
+def test_comments_behind_a_literal_are_read_once():
+    """Cut into comments in every way there is, these dashes took hours."""
+    for gap in ("-- " * 30_000, "\n" + "-- " * 30_000, "-- \n" * 20_000):
+        assert rewrite(f"select :a, E'x'{gap}", NAMES).names == ("a",)
+
+
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_tokens_leave_nothing_of_the_text_out(sql):
+    assert "".join(text for _, _, _, text in tokens_of(sql)) == sql
+
+
 def test_a_place_of_its_own_is_refused_beside_parameters():
     assert rewrite("select $1", NAMES).names == ()
     with pytest.raises(InvalidInput, match="character 8"):
@@ -63,12 +78,6 @@ def test_more_one_letter_names_than_digits_are_refused():
     letters = "abcdefghij"
     with pytest.raises(InvalidInput, match="one letter"):
         rewrite("select " + ", ".join(f":{letter}" for letter in letters), set(letters))
-
-
-PIECES = st.sampled_from(
-    ["select ", " ", "\n", ":a", ":since", "::", ":=", ":", "'", "''", "E'", "\\'", '"', "$$", "$t$", "u&'",
-     "/*", "*/", "--", "x", "1", "(", ")", ",", "b'0'", "-", "$", "é", ".5", "a$b", "e", ":e", "n'"]
-)  # fmt: skip
 
 
 @given(st.lists(PIECES, max_size=14).map("".join))

@@ -40,7 +40,10 @@ _TOKEN = re.compile(
 )
 _ESCAPED = re.compile(r"(?:[^'\\]|\\.|'')*(?:'|\\?\Z)", re.DOTALL)
 # a literal goes on after a line break
-_CONTINUED = re.compile(rf"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:{_BLANK}|--[^\n\r]*(?:[\n\r]|\Z))*'", re.DOTALL)
+# (possessive: what failed is not tried again in all the other ways that dashes can be cut into comments)
+_CONTINUED = re.compile(
+    rf"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:{_BLANK}|--[^\n\r]*+(?:[\n\r]|\Z))*+'", re.DOTALL
+)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 #: kinds of token after which a value is complete
 _OPERANDS = frozenset({"text", "escape", "quoted", "word", "number", "place"})
@@ -102,7 +105,7 @@ def _parameters(sql: str, declared: Collection[str], field: str) -> Iterator[_Fo
     after_value = False
     own_place: int | None = None
     found = False
-    for kind, start, end, text in _tokens(sql):
+    for kind, start, end, text in tokens_of(sql):
         if kind in ("blank", "comment"):
             continue
         if kind == "place":
@@ -141,21 +144,28 @@ def _parameters(sql: str, declared: Collection[str], field: str) -> Iterator[_Fo
         )
 
 
-def _tokens(sql: str) -> Iterator[tuple[str, int, int, str]]:
-    """Yield kind, start, end and text of each token."""
-    start = 0
+def tokens_of(sql: str) -> Iterator[tuple[str, int, int, str]]:
+    """Yield kind, start, end and text of each token; nothing of the text is left out.
+
+    ``blank`` is blanks or one comment with dashes, ``comment`` one with stars; either may stand between the
+    pieces of a literal that goes on after a line break.
+    """
+    # where an E'' literal goes on
+    start, further = 0, -1
     while start < len(sql):
         match = _TOKEN.match(sql, start)
         assert match is not None  # every character is a sign at least
         kind, end = match.lastgroup or "sign", match.end()
-        if match["colon"]:
+        if kind == "escape" or start == further:
+            kind, end = "escape", _after_escaped(sql, start + 1 if start == further else end)
+            goes_on = _CONTINUED.match(sql, end)
+            further = -1 if goes_on is None else goes_on.end() - 1
+        elif match["colon"]:
             kind = "colon"
         elif match["text"]:
             kind = "text"
         elif kind == "comment":
             end = _after_comment(sql, end)
-        elif kind == "escape":
-            end = _after_escaped(sql, end)
         yield kind, start, end, sql[start:end]
         start = end
 
@@ -170,10 +180,6 @@ def _after_comment(sql: str, start: int) -> int:
 
 
 def _after_escaped(sql: str, start: int) -> int:
-    while True:
-        match = _ESCAPED.match(sql, start)
-        assert match is not None
-        further = _CONTINUED.match(sql, match.end())
-        if further is None:
-            return match.end()
-        start = further.end()
+    match = _ESCAPED.match(sql, start)
+    assert match is not None
+    return match.end()
