@@ -82,6 +82,13 @@ SLOW = {
     "casts": "select 1" + "::a" * 33_000,
     "columns": "select " + "a," * 49_000 + "a",
     "locks": "select 1 from " + "(select from t for update) a," * 3_400 + "b",
+    "comments": "select 1 where 1 not /* c */ in (2) " + "/**/ " * 20_000,
+    "openers in a comment": "select 1 where 1 not /* c */ in (2) /* "
+    + "/* " * 16_000
+    + "*/ " * 16_000
+    + "*/",
+    "comments behind a literal": "select 1 where 1 not /* c */ in (E'x' " + "-- " * 30_000,
+    "dollars behind a comment": "select 1 where 1 not /* c */ in (" + "$a" * 45_000,
     "writes": "with a as (delete from t)" + ", a as (delete from t)" * 4_000 + " select 1",
     "functions": "select " + "nextval(1)," * 9_000 + "1",
 }

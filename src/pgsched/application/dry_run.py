@@ -101,7 +101,7 @@ class DryRun:
             password = await open_password(self._vault, source)
             spec = job.spec
             check = partial(self._guard.check, allow_user_functions=source.allow_user_functions)
-            await judge(partial(asyncio.to_thread, check), spec, params=chosen)
+            instead = await judge(partial(asyncio.to_thread, check), spec, params=chosen)
             statement = replace(
                 statement_of(
                     spec,
@@ -109,6 +109,7 @@ class DryRun:
                     params=chosen,
                     scheduled_at=await self._clock.now(),
                     application_name=f"pgsched:test/{job.id}",
+                    instead=instead,
                 ),
                 timeout_ms=timeout_ms,
                 max_rows=limit,

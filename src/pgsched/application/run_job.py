@@ -73,7 +73,7 @@ class RunJob:
     async def _execute(self, claim: Claim) -> Success:
         spec, source = claim.job.spec, claim.source
         password = await self._passwords.of(source)
-        await judge(
+        instead = await judge(
             partial(self._verdicts.of, allow_user_functions=source.allow_user_functions),
             spec,
             params=claim.params,
@@ -84,6 +84,7 @@ class RunJob:
             params=claim.params,
             scheduled_at=claim.scheduled_at,
             application_name=f"pgsched:{claim.hold.run_id}/{claim.attempt}",
+            instead=instead,
         )
         held: list[bytes] = []
         held_bytes = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -15,6 +15,7 @@ from pgsched.domain.jobs import JobSpec
 from pgsched.domain.parameters import SCHEDULED_AT, SCHEDULED_AT_TYPE, Parameter, Value
 from pgsched.domain.results import oid_of
 from pgsched.domain.sources import DataSource
+from pgsched.domain.sql_comments import without_comments
 from pgsched.domain.sql_guard import Rule, Verdict, excerpt
 from pgsched.domain.sql_parameters import Rewritten, rewrite
 
@@ -47,11 +48,12 @@ def as_written(verdict: Verdict, rewritten: str, written: str) -> Verdict:
     return replace(verdict, detail=_as_written(verdict, rewritten, written) + _undeclared(verdict, written))
 
 
-async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> None:
+async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> dict[str, str]:
     """Ask the guard about a query's statement and about the expressions of its parameters.
 
     ``params`` names the set whose expressions count; without it all of them do. Positions are those of the
-    user's own text.
+    user's own text. Returns what to send in place of a text that was not judged as it stands: for
+    ``statement_of``, and nearly always empty.
 
     Raises:
         SqlNotAllowed: one is refused; says which, what and where.
@@ -65,6 +67,9 @@ async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> No
             reason=str(verdict.code),
             position=verdict.position,
         )
+    instead = {}
+    if verdict.without_comments:
+        instead[rewritten.sql] = _judged(rewritten.sql)
     for where, parameter, expression in _expressions(spec, params):
         inner = rewrite(expression, {SCHEDULED_AT}, field=where)
         asked = f"{_BEFORE}{inner.sql}\n)::{parameter.type}"
@@ -77,6 +82,9 @@ async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> No
             raise SqlNotAllowed(
                 f"in {where}: {verdict.detail}", reason=str(verdict.code), position=place, field=where
             )
+        if verdict.without_comments:
+            instead[inner.sql] = _judged(asked)[len(_BEFORE) : len(_BEFORE) + len(inner.sql)]
+    return instead
 
 
 def statement_of(
@@ -86,8 +94,11 @@ def statement_of(
     params: str,
     scheduled_at: datetime,
     application_name: str,
+    instead: Mapping[str, str] | None = None,
 ) -> Statement:
     """Return what a source is to run for one instant with one parameter set, empty for the defaults.
+
+    ``instead`` is what ``judge`` returned.
 
     Raises:
         InvalidInput: the query has no such set, or the statement cannot take its parameters.
@@ -96,10 +107,11 @@ def statement_of(
     values = values_of(spec, params)
     at = scheduled_at.isoformat()
     known = {parameter.name: parameter for parameter in spec.parameters}
+    other = instead or {}
     return Statement(
-        sql=rewritten.sql,
+        sql=other.get(rewritten.sql, rewritten.sql),
         arguments=tuple(
-            _scheduled_at(at) if name == SCHEDULED_AT else _argument(known[name], values[name])
+            _scheduled_at(at) if name == SCHEDULED_AT else _argument(known[name], values[name], other)
             for name in rewritten.names
         ),
         scheduled_at=at,
@@ -164,14 +176,23 @@ def _expressions(spec: JobSpec, params: str | None) -> Iterator[tuple[str, Param
             yield f"parameters ({where})", declared[name], value.sql
 
 
-def _argument(parameter: Parameter, value: Value) -> Argument:
+def _argument(parameter: Parameter, value: Value, instead: Mapping[str, str]) -> Argument:
+    sql = None if value.sql is None else rewrite(value.sql, {SCHEDULED_AT}, field=parameter.name).sql
     return Argument(
         name=parameter.name,
         type=parameter.type,
         oid=parameter.oid,
         text=value.text,
-        sql=None if value.sql is None else rewrite(value.sql, {SCHEDULED_AT}, field=parameter.name).sql,
+        sql=None if sql is None else instead.get(sql, sql),
     )
+
+
+def _judged(sql: str) -> str:
+    """Return the text that a guard which leaves comments out has judged."""
+    bare = without_comments(sql)
+    if bare is None:
+        raise AssertionError("a text was judged without comments and has none")
+    return bare
 
 
 def _undeclared(verdict: Verdict, written: str) -> str:

@@ -69,11 +69,19 @@ class Verdict:
     detail: str
     #: 1-based character position of the fault, None when it has no place
     position: int | None
+    #: whether it was judged by ``without_comments`` of the text, which is what has to be sent then
+    without_comments: bool = False
 
     @classmethod
-    def passed(cls) -> Verdict:
+    def passed(cls, *, without_comments: bool = False) -> Verdict:
         """Return the verdict on a statement that breaks no rule."""
-        return cls(allowed=True, code=None, detail="allowed: one statement that only reads", position=None)
+        return cls(
+            allowed=True,
+            code=None,
+            detail="allowed: one statement that only reads",
+            position=None,
+            without_comments=without_comments,
+        )
 
     @classmethod
     def refused(cls, rule: Rule, detail: str, position: int | None = None) -> Verdict:

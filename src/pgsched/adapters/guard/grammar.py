@@ -10,6 +10,7 @@ from importlib.resources import files
 from pgsched.adapters.guard.parser import BigStack, Fault, bounded, parse
 from pgsched.adapters.guard.places import first, position, tokens
 from pgsched.adapters.guard.tree import Judge
+from pgsched.domain.sql_comments import without_comments
 from pgsched.domain.sql_guard import Rule, Verdict, excerpt
 from pgsched.domain.sql_policy import Catalog
 
@@ -44,45 +45,55 @@ class PostgresGrammarGuard:
 
 
 def _judged(sql: str, allow_user_functions: bool, places: int) -> Verdict:
+    judge = _judge_for(allow_user_functions, places)
     try:
-        return _check(sql, bounded(sql), _judge_for(allow_user_functions, places))
+        _check(sql, bounded(sql), judge)
     except Fault as fault:
-        return _verdict(sql, fault.rule, fault.detail, fault.position)
+        if fault.rule is not Rule.SYNTAX_ERROR or (bare := without_comments(sql)) is None:
+            return _refused(sql, fault)
+    else:
+        return Verdict.passed()
+    # The parser takes comments at some places for errors. What is judged now is what the source will get.
+    try:
+        _check(bare, bare.encode(), judge)
+    except Fault as fault:
+        return _refused(sql, fault)
+    return Verdict.passed(without_comments=True)
 
 
-def _check(sql: str, encoded: bytes, judge: Judge) -> Verdict:
+def _check(sql: str, encoded: bytes, judge: Judge) -> None:
     tree = parse(sql)
     if not tree.stmts:
-        return _verdict(sql, Rule.EMPTY_STATEMENT, "there is no statement; write one SELECT", None)
+        raise Fault(Rule.EMPTY_STATEMENT, "there is no statement; write one SELECT", None)
     if len(tree.stmts) > 1:
         begin = tree.stmts[1].stmt_location
         offset = next(token.start for token in tokens(sql, encoded) if token.start >= begin)
         detail = "another statement begins; write exactly one statement"
-        return _verdict(sql, Rule.NOT_ONE_STATEMENT, detail, position(encoded, offset))
+        raise Fault(Rule.NOT_ONE_STATEMENT, detail, position(encoded, offset))
     if b";" in encoded[: max(0, tree.stmts[0].stmt_location)]:
         # after comments, which are fine, or after semicolons, which DECLARE would not take
         token = tokens(sql, encoded)[0]
         if token.name == "ASCII_59":
             detail = "a semicolon stands before the statement; write exactly one statement"
-            return _verdict(sql, Rule.NOT_ONE_STATEMENT, detail, position(encoded, token.start))
+            raise Fault(Rule.NOT_ONE_STATEMENT, detail, position(encoded, token.start))
     statement = tree.stmts[0].stmt
     if statement.WhichOneof("node") != "select_stmt":
         detail = "only SELECT, WITH … SELECT, VALUES and TABLE are allowed, and they only read"
-        return _verdict(sql, Rule.NOT_A_SELECT, detail, position(encoded, tokens(sql, encoded)[0].start))
+        raise Fault(Rule.NOT_A_SELECT, detail, position(encoded, tokens(sql, encoded)[0].start))
     found = first(sql, encoded, judge.findings(statement))
-    if found is None:
-        return Verdict.passed()
-    place, finding = found
-    return _verdict(sql, finding.rule, finding.detail, place)
+    if found is not None:
+        place, finding = found
+        raise Fault(finding.rule, finding.detail, place)
 
 
-def _verdict(sql: str, rule: Rule, detail: str, place: int | None) -> Verdict:
+def _refused(sql: str, fault: Fault) -> Verdict:
     # The parser quotes the text at the fault, all of it where a quote is never closed.
-    told = excerpt(detail, 1) if rule is Rule.SYNTAX_ERROR and len(detail) > 200 else detail
+    too_long = fault.rule is Rule.SYNTAX_ERROR and len(fault.detail) > 200
+    told = excerpt(fault.detail, 1) if too_long else fault.detail
     told = "".join(c if c.isprintable() else " " for c in told)
-    if place is not None and (shown := excerpt(sql, place)):
+    if fault.position is not None and (shown := excerpt(sql, fault.position)):
         told = f"{told}; at: {shown}"
-    return Verdict.refused(rule, told, place)
+    return Verdict.refused(fault.rule, told, fault.position)
 
 
 @cache

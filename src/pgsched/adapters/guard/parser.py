@@ -28,7 +28,7 @@ _OPERATOR_RUN = re.compile(r"[-+*/<>=~!@#%^&|`?]{" + str(MAX_OPERATOR_RUN + 1) +
 
 
 class Fault(Exception):
-    """The text cannot be parsed: which rule it breaks, why, and where."""
+    """The text is refused: which rule it breaks, why, and where."""
 
     def __init__(self, rule: Rule, detail: str, position: int | None) -> None:
         super().__init__(detail)

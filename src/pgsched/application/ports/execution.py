@@ -193,7 +193,8 @@ class SqlGuard(Protocol):
     def check(self, sql: str, *, allow_user_functions: bool = True, places: int = 0) -> Verdict:
         """Judge one statement; never raises on any text. Position counts characters from 1.
 
-        The places ``$1`` to ``$places`` are bound when it runs; any other is refused.
+        The places ``$1`` to ``$places`` are bound when it runs; any other is refused. A verdict that says
+        ``without_comments`` is about ``domain.sql_comments.without_comments`` of the text: that one is sent.
         """
         ...
 

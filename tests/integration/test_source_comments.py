@@ -1,0 +1,91 @@
+"""Statements that are sent without their comments give what they give with them."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from factories import job_spec
+from postgres_fixtures import fresh_source
+from source_fixtures import address_of, run_at
+
+from pgsched.adapters.guard.grammar import PostgresGrammarGuard
+from pgsched.adapters.source.sources import PsycopgSources
+from pgsched.application.statements import judge, statement_of
+from pgsched.domain.sources import DataSource
+from pgsched.domain.sql_comments import without_comments
+
+GUARD = PostgresGrammarGuard()
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SOURCE = DataSource(
+    id=1, created_at=AT, updated_at=AT, name="s", host="h", port=1, dbname="d", username="u", password=None
+)
+
+STATEMENTS = [
+    "select 1 as a where 1 not -- it's\n in (2)",
+    "select 1 as a where 'x' not /* c */ like 'y'",
+    "select a from (values (2), (null), (1)) v(a) order by 1 nulls /* é /* d */ */ first",
+    "select * from unnest(array[7]) with /* c */ ordinality as u(a, b)",
+    "select pg_typeof(now()::timestamp without /* c */ time zone)::text as a",
+    "select U&'d!0061' /* c */ uescape '!' as a",
+    "select 'x' -- c\n 'y' as a",
+    r"select E'x' -- c" "\n" r" 'y\', nextval(' -- s' ) as a" "\n as a",
+]
+PIECES = [
+    "'x'", "'y\\\\'", "''", "E'z\\'", "E'", "'", " -- c\n", " -- d\r", "--", "\n", "\r", "/* c */", "/*",
+    "*/", " || ", "1", "+", "-", " not ", "1 not /**/ in (2)", "$$", "$t$", "a$t$", " as a", ",", "(", ")",
+    '"q"', "U&'!0061'", " uescape '!'", "\\'", "é", "* ", "/", "\f",
+]  # fmt: skip
+
+
+@pytest.fixture
+def anywhere(any_pg_server):
+    with fresh_source(any_pg_server) as source:
+        yield source
+
+
+async def sent(sql: str):
+    spec = job_spec(1, sql_text=sql)
+
+    async def check(text: str, *, places: int):
+        return GUARD.check(text, places=places)
+
+    instead = await judge(check, spec)
+    return statement_of(
+        spec, SOURCE, params="", scheduled_at=AT, application_name="pgsched:1/1", instead=instead
+    )
+
+
+async def test_a_comment_the_parser_takes_for_an_error_makes_no_difference(anywhere):
+    sources = PsycopgSources()
+    try:
+        for sql in STATEMENTS:
+            wanted = await sent(sql)
+            assert wanted.sql == without_comments(sql)
+            outcome = await run_at(sources, address_of(anywhere), wanted)
+            assert [tuple(row.values()) for row in outcome.data] == anywhere.execute(sql), sql
+    finally:
+        await sources.close()
+
+
+def test_a_server_reads_a_text_the_same_without_what_we_take_for_comments(anywhere):
+    draw = random.Random(20261126)
+    alike = 0
+    with psycopg.connect(anywhere.conninfo, autocommit=True) as connection:
+
+        def answer(sql: str):
+            try:
+                return connection.execute(sql).fetchall()
+            except psycopg.Error as error:
+                return error.sqlstate
+
+        for _ in range(5_000):
+            sql = "select " + "".join(draw.choices(PIECES, k=draw.randint(2, 9)))
+            bare = without_comments(sql)
+            if bare is not None:
+                found = answer(sql)
+                assert found == answer(bare), sql
+                alike += isinstance(found, list)
+    assert alike > 100
