@@ -229,6 +229,9 @@ def test_nginx_stands_in_front(place, database, tmp_path):
 def test_pgbouncer_stands_between(place, database, tmp_path):
     """The example with its addresses replaced, in transaction mode: workers, API and commands through it."""
     options = conninfo_to_dict(database.conninfo)
+    # each backend begins with them, and any may be next
+    for setting in ("datestyle = 'German'", "intervalstyle = 'iso_8601'", "timezone = 'Asia/Tokyo'"):
+        database.server.execute(f"alter role {options['user']} in database {options['dbname']} set {setting}")
     port = free_port()
     tmp_path.chmod(0o755)
     folder = Path("/tmp") / f"pgsched-bouncer-{os.getpid()}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dependency_injector import containers, providers
 
 from pgsched.entrypoints.parts import choices, running, secrets, stores, telling, views
-from pgsched.entrypoints.parts.choices import load_settings, metadata_conninfo
+from pgsched.entrypoints.parts.choices import load_settings, metadata
 from pgsched.entrypoints.parts.secrets import PEPPER_FILE, pepper_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ __all__ = [
     "Container",
     "container_for",
     "load_settings",
-    "metadata_conninfo",
+    "metadata",
     "opened",
     "pepper_of",
 ]

@@ -7,10 +7,12 @@ import logging
 import secrets
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, sql
+
+from pgsched.adapters import secluded
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ async def build_shop(superuser_conninfo: str, *, host: str, port: int) -> Shop:
     of the server, and it is a member of no role (pg_monitor least of all).
     """
     reader_password, owner_password = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-    async with await AsyncConnection.connect(superuser_conninfo, autocommit=True) as server:
+    async with await _connected(superuser_conninfo) as server:
         for role, password in ((OWNER, owner_password), (READER, reader_password)):
             await _role(server, role, password)
         found = await server.execute("select 1 from pg_database where datname = %s", [DATABASE])
@@ -79,10 +81,16 @@ async def build_shop(superuser_conninfo: str, *, host: str, port: int) -> Shop:
     owner_conninfo = psycopg.conninfo.make_conninfo(
         superuser_conninfo, user=OWNER, password=owner_password, dbname=DATABASE
     )
-    async with await AsyncConnection.connect(owner_conninfo, autocommit=True) as owner:
+    async with await _connected(owner_conninfo) as owner:
         text = resources.files(__package__).joinpath("shop.sql").read_text("utf-8")
         await owner.execute(text.encode())
     return Shop(host=host, port=port, password=reader_password, owner_conninfo=owner_conninfo)
+
+
+async def _connected(conninfo: str) -> AsyncConnection[Any]:
+    connection: AsyncConnection[Any] = await secluded.connect(AsyncConnection, conninfo, within_s=10)
+    await connection.set_autocommit(True)
+    return connection
 
 
 async def _role(server: AsyncConnection[tuple[object, ...]], role: str, password: str) -> None:
@@ -99,7 +107,7 @@ async def keep_orders_coming(shop: Shop) -> None:
     """Place an order every now and then until cancelled; a server that goes away is waited for."""
     while True:
         try:
-            async with await AsyncConnection.connect(shop.owner_conninfo, autocommit=True) as owner:
+            async with await _connected(shop.owner_conninfo) as owner:
                 while True:
                     await owner.execute(_ORDER)
                     await asyncio.sleep(ORDER_EVERY_S)

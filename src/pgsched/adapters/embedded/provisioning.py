@@ -38,9 +38,7 @@ async def provision(superuser: ConnectionInfo, layout: homes.Layout) -> Connecti
     if kept is not None and await opens(application):
         return application
     try:
-        async with await psycopg.AsyncConnection.connect(
-            superuser.dsn(), autocommit=True, connect_timeout=10
-        ) as connection:
+        async with await _connected(superuser) as connection:
             await create(connection, application.password)
         if kept is None:
             homes.write_private(layout.application_password, application.password)
@@ -56,10 +54,20 @@ async def opens(application: ConnectionInfo) -> bool:
     import psycopg
 
     try:
-        async with await psycopg.AsyncConnection.connect(application.dsn(), connect_timeout=10):
+        async with await _connected(application):
             return True
     except psycopg.OperationalError:
         return False
+
+
+async def _connected(role: ConnectionInfo) -> psycopg.AsyncConnection[tuple[object, ...]]:
+    import psycopg
+
+    from pgsched.adapters import secluded
+
+    connection = await secluded.connect(psycopg.AsyncConnection, role.dsn(), within_s=10)
+    await connection.set_autocommit(True)
+    return connection
 
 
 async def create(connection: psycopg.AsyncConnection[tuple[object, ...]], password: str) -> None:

@@ -8,12 +8,13 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from psycopg import AsyncConnection, Error
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import set_json_loads
 
+from pgsched.adapters import secluded
 from pgsched.adapters.postgres.pipeline import PipelinedConnection
 
 #: seconds within which an idle connection that said something answers, or is taken for dead
@@ -34,6 +35,9 @@ _CONNECT: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 11_000,
 }
+#: what a connection has whatever its conninfo says: psycopg reads text as bytes from a server that is told
+#: SQL_ASCII, and not at all in an encoding that Python does not have
+_ALWAYS: Final[dict[str, Any]] = {"client_encoding": "UTF8"}
 # Not behind a transaction pooler, where the next statement may be of another process. Hash and merge joins
 # read whole tables, which are small when a plan is made and grow while it is kept.
 _PLANS_ONCE: Final = "pg_backend_pid() = %(plans_once)s"
@@ -41,8 +45,14 @@ _PLANS_ONCE: Final = "pg_backend_pid() = %(plans_once)s"
 # side: what a host holds that was cut off (locks, a worker's presence) is free after 11 s. Statements are
 # planned once a connection, on a new installation while every table is empty: as scans, which would be kept
 # until the next ANALYZE while the tables grow. What scans all the same would look dear enough to be compiled.
+# The first four lines are what the reading and writing of values rests on, whatever the role, the database or
+# a PG* variable says. Those that change how psycopg reads are reported by the server, so that PgBouncer too
+# carries them from one backend to the next.
 _PINS: Final = f"""
-select set_config('TimeZone', 'UTC', false),
+select set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, MDY', false),
+       set_config('IntervalStyle', 'postgres', false), set_config('standard_conforming_strings', 'on', false),
+       set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false),
+       set_config('array_nulls', 'on', false),
        set_config('statement_timeout', '{STATEMENT_TIMEOUT_MS}', false),
        set_config('lock_timeout', '{LOCK_TIMEOUT_MS}', false),
        set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_MS}', false),
@@ -56,6 +66,7 @@ select set_config('TimeZone', 'UTC', false),
        pg_backend_pid()"""
 
 Connection = AsyncConnection[Any]
+C = TypeVar("C", bound=Connection)
 
 
 class Told(PipelinedConnection):
@@ -63,10 +74,18 @@ class Told(PipelinedConnection):
 
     @classmethod
     async def connect(  # type: ignore[override]  # the pool calls it with what it was given
-        cls, conninfo: str = "", *, tell: Callable[[Exception | None], None], **kwargs: Any
+        cls,
+        conninfo: str = "",
+        *,
+        tell: Callable[[Exception | None], None],
+        is_secluded: bool = False,
+        **kwargs: Any,
     ) -> Told:
         try:
-            connection = await super().connect(conninfo, **kwargs)
+            if is_secluded:
+                connection = await connect_secluded(cls, conninfo, **kwargs)
+            else:
+                connection = await super().connect(conninfo, **kwargs)
         except Exception as error:
             tell(error)
             raise
@@ -79,7 +98,16 @@ def options(conninfo: str, *, application_name: str) -> dict[str, Any]:
     """Return what a connection is made with beside its conninfo, which has the last word."""
     given = conninfo_to_dict(conninfo)
     unless_given = {key: value for key, value in _CONNECT.items() if key not in given}
-    return {**unless_given, "application_name": application_name, "autocommit": True}
+    return {**unless_given, **_ALWAYS, "application_name": application_name, "autocommit": True}
+
+
+async def connect_secluded(
+    kind: type[C], conninfo: str, *, connect_timeout: float, autocommit: bool, **parameters: Any
+) -> C:
+    """Connect with these ``options`` and no PG* variable of this machine."""
+    connection = await secluded.connect(kind, make_conninfo(conninfo, **parameters), within_s=connect_timeout)
+    await connection.set_autocommit(autocommit)
+    return connection
 
 
 async def pin(connection: Connection, *, plans_once: bool) -> None:

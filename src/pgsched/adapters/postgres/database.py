@@ -11,12 +11,20 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
-from psycopg import AsyncConnection, Error
+from psycopg import Error
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from pgsched.adapters.postgres.connections import Connection, Told, is_alive, options, pin, shut
+from pgsched.adapters.postgres.connections import (
+    Connection,
+    Told,
+    connect_secluded,
+    is_alive,
+    options,
+    pin,
+    shut,
+)
 from pgsched.adapters.postgres.faults import fault_of, reason_of, unavailable, unreachable
 from pgsched.adapters.postgres.pipeline import Pipeline
 from pgsched.domain.errors import DatabaseUnavailable
@@ -38,13 +46,24 @@ class Database:
     """One pool of autocommit connections, in UTC, that comes back by itself after the server did."""
 
     def __init__(
-        self, conninfo: str, *, application_name: str, max_size: int = 10, plans_once: bool = False
+        self,
+        conninfo: str,
+        *,
+        application_name: str,
+        max_size: int = 10,
+        plans_once: bool = False,
+        is_secluded: bool = False,
     ) -> None:
-        """Take where it is; ``plans_once`` is for few statements that run often and always alike."""
+        """Take where it is.
+
+        ``plans_once`` is for few statements that run often and always alike. ``is_secluded`` keeps the PG*
+        variables of this machine out, for a server of our own; for another they are a way to configure libpq.
+        """
         self._pin = partial(pin, plans_once=plans_once)
         self._conninfo = conninfo
         self._application_name = application_name
         self._max_size = max_size
+        self._is_secluded = is_secluded
         self._pool: AsyncConnectionPool[Told] | None = None
         #: connections in use by this process
         self._lent: set[Told] = set()
@@ -64,7 +83,7 @@ class Database:
         self._pool = AsyncConnectionPool(
             self._conninfo,
             connection_class=Told,
-            kwargs={**self._options(), "tell": self._note},
+            kwargs={**self._options(), "tell": self._note, "is_secluded": self._is_secluded},
             min_size=1,
             max_size=self._max_size,
             open=False,
@@ -182,7 +201,10 @@ class Database:
             DatabaseUnavailable: the server gives none.
         """
         try:
-            connection = await AsyncConnection[Any].connect(self._conninfo, **self._options())
+            if self._is_secluded:
+                connection = await connect_secluded(Connection, self._conninfo, **self._options())
+            else:
+                connection = await Connection.connect(self._conninfo, **self._options())
         except Error as error:
             raise fault_of(error) or unreachable(reason_of(error)) from None
         try:

@@ -61,17 +61,18 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.version))
 
 
-async def upgrade(conninfo: str) -> list[int]:
+async def upgrade(conninfo: str, *, is_secluded: bool = False) -> list[int]:
     """Apply what is missing and return the versions that this call applied, none when all was there.
 
     Two upgrades at once wait for each other, and each step is there once; a step that fails leaves nothing.
+    ``is_secluded`` as for ``Database``.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached, or a table stays in use.
         SchemaMismatch: the database is newer than this program, or its server older than Postgres 15.
         DatabaseFault: the role lacks a right, or a step does not fit what is there.
     """
-    connection = await _connect(conninfo)
+    connection = await _connect(conninfo, is_secluded)
     async with connection:
         if connection.info.server_version < OLDEST_SERVER:
             version = connection.info.server_version // 10_000
@@ -87,14 +88,14 @@ async def upgrade(conninfo: str) -> list[int]:
         return applied
 
 
-async def pending(conninfo: str) -> list[Migration]:
+async def pending(conninfo: str, *, is_secluded: bool = False) -> list[Migration]:
     """Return the steps that an upgrade would apply, in their order; changes nothing.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
         SchemaMismatch: the database is newer than this program.
     """
-    there = await current(conninfo)
+    there = await current(conninfo, is_secluded=is_secluded)
     if there > EXPECTED:
         raise _newer(there)
     return [migration for migration in migrations() if migration.version > there]
@@ -107,13 +108,13 @@ def _newer(there: int) -> SchemaMismatch:
     )
 
 
-async def current(conninfo: str) -> int:
+async def current(conninfo: str, *, is_secluded: bool = False) -> int:
     """Return the version of the schema that is there, 0 for none.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
     """
-    connection = await _connect(conninfo)
+    connection = await _connect(conninfo, is_secluded)
     async with connection:
         try:
             return await version_of(connection)
@@ -138,8 +139,8 @@ def printed() -> str:
     return "\n".join([*parts, "commit;\n"])
 
 
-async def _connect(conninfo: str) -> AsyncConnection[Any]:
-    return await Database(conninfo, application_name="pgsched-db").connect()
+async def _connect(conninfo: str, is_secluded: bool) -> AsyncConnection[Any]:
+    return await Database(conninfo, application_name="pgsched-db", is_secluded=is_secluded).connect()
 
 
 async def _apply(connection: AsyncConnection[Any], migration: Migration) -> bool:

@@ -9,19 +9,17 @@ given, file names that must lead nowhere lead below ``/dev/null``, and the varia
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import ConnStatus, PGconn, PollingStatus
 from psycopg.pq import abc as pq
 
+from pgsched.adapters.secluded import no_libpq_variables
 from pgsched.adapters.sockets import ready
 from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault
 from pgsched.adapters.source.libpq import AsidePoll, set_verbose
@@ -171,7 +169,7 @@ async def _resolve(address: SourceAddress) -> list[str]:
 
 async def _connect(address: SourceAddress, hostaddr: str, root: RootCertificates) -> pq.PGconn:
     conninfo = make_conninfo("", **parameters(address, hostaddr, root))
-    with _no_libpq_variables():
+    with no_libpq_variables():
         pgconn = PGconn.connect_start(conninfo.encode())
     aside = AsidePoll(pgconn)
     try:
@@ -197,7 +195,7 @@ async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll) -> 
             # libpq has read the variables by now
             status = await aside.poll()
         else:
-            with _no_libpq_variables():
+            with no_libpq_variables():
                 status = PollingStatus(pgconn.connect_poll())
         if status == PollingStatus.OK:
             return
@@ -205,17 +203,3 @@ async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll) -> 
             raise connection_fault(pgconn.get_error_message("utf-8"), password=address.password)
         writing = status == PollingStatus.WRITING
         await ready(pgconn.socket, reading=not writing, writing=writing)
-
-
-@contextlib.contextmanager
-def _no_libpq_variables() -> Iterator[None]:
-    """Hide this process's PG* variables; only ever around calls that do not wait."""
-    hidden = {name: os.environ.pop(name) for name in tuple(os.environ) if _is_libpq(name)}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-def _is_libpq(name: str) -> bool:
-    return name.startswith("PG") and not name.startswith(("PG_", "PGSCHED"))

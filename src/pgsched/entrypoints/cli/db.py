@@ -20,10 +20,11 @@ def upgrade(dry_run: bool, as_json: bool) -> None:
     import asyncio
 
     from pgsched.adapters.postgres import schema
-    from pgsched.entrypoints.container import metadata_conninfo
+    from pgsched.entrypoints.container import metadata
 
+    place = metadata()
     if dry_run:
-        missing = asyncio.run(schema.pending(metadata_conninfo()))
+        missing = asyncio.run(schema.pending(place.conninfo, is_secluded=place.is_embedded))
         if as_json:
             names = [{"version": each.version, "name": each.name} for each in missing]
             emit({"pending": names, "version": schema.EXPECTED}, as_json)
@@ -33,7 +34,7 @@ def upgrade(dry_run: bool, as_json: bool) -> None:
         if not missing:
             click.echo(f"nothing to do: the schema is at version {schema.EXPECTED} already")
         return
-    applied = asyncio.run(schema.upgrade(metadata_conninfo()))
+    applied = asyncio.run(schema.upgrade(place.conninfo, is_secluded=place.is_embedded))
     if as_json:
         emit({"applied": applied, "version": schema.EXPECTED}, as_json)
         return
@@ -57,7 +58,8 @@ def current(as_json: bool) -> None:
     import asyncio
 
     from pgsched.adapters.postgres import schema
-    from pgsched.entrypoints.container import metadata_conninfo
+    from pgsched.entrypoints.container import metadata
 
-    version = asyncio.run(schema.current(metadata_conninfo()))
+    place = metadata()
+    version = asyncio.run(schema.current(place.conninfo, is_secluded=place.is_embedded))
     emit({"version": version, "expected": schema.EXPECTED}, as_json)

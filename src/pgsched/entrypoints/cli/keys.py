@@ -185,10 +185,10 @@ def _needed() -> dict[int, int] | None:
 def _has_database() -> bool:
     """Whether this place has a metadata database: PG_DSN_APP is set, or `pgsched up` runs here."""
     from pgsched.domain.errors import EmbeddedFault
-    from pgsched.entrypoints.container import metadata_conninfo
+    from pgsched.entrypoints.container import metadata
 
     try:
-        metadata_conninfo()
+        metadata()
     except EmbeddedFault:
         return False
     return True

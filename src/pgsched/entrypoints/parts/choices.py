@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,18 +25,28 @@ def load_settings() -> Settings:
     return config.load(os.environ, Path.cwd())
 
 
-def metadata_conninfo(settings: Settings | None = None) -> str:
-    """Return the libpq string of the metadata database: PG_DSN_APP, else the embedded server's.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metadata:
+    """Where the metadata database is."""
+
+    #: a libpq string; it may hold a password
+    conninfo: str = field(repr=False)
+    #: whether it is the embedded server's, whom no PG* variable of this machine concerns
+    is_embedded: bool
+
+
+def metadata(settings: Settings | None = None) -> Metadata:
+    """Return where the metadata database is: PG_DSN_APP, else the embedded server's.
 
     Raises:
         EmbeddedFault: PG_DSN_APP is unset and no embedded server runs here.
     """
     settings = settings or load_settings()
     if settings.pg_dsn_app is not None:
-        return settings.pg_dsn_app
+        return Metadata(conninfo=settings.pg_dsn_app, is_embedded=False)
     from pgsched.adapters.embedded.attach import attach
 
-    return attach(settings.pgsched_home).dsn()
+    return Metadata(conninfo=attach(settings.pgsched_home).dsn(), is_embedded=True)
 
 
 def session_rules(settings: Settings) -> SessionRules:

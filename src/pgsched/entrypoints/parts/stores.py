@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgsched.entrypoints.parts.choices import metadata_conninfo
+from pgsched.entrypoints.parts.choices import metadata
 
 if TYPE_CHECKING:
     from pgsched.adapters.postgres.database import Database
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 def database(settings: Settings, service: str, pool_size: int) -> Database:
     from pgsched.adapters.postgres.database import Database
 
+    place = metadata(settings)
     return Database(
-        metadata_conninfo(settings),
+        place.conninfo,
+        is_secluded=place.is_embedded,
         application_name=settings.app_name_for(service),
         max_size=pool_size,
         plans_once=service == "worker",

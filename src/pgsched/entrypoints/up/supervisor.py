@@ -83,9 +83,10 @@ async def _database(settings: Settings, stack: AsyncExitStack, stop: asyncio.Eve
 
 async def _migrate(settings: Settings) -> None:
     from pgsched.adapters.postgres.schema import upgrade
-    from pgsched.entrypoints.container import metadata_conninfo
+    from pgsched.entrypoints.container import metadata
 
-    await upgrade(metadata_conninfo(settings))
+    place = metadata(settings)
+    await upgrade(place.conninfo, is_secluded=place.is_embedded)
 
 
 async def _furnish(container: Container, stack: AsyncExitStack, demo_on: EmbeddedCluster | None) -> list[str]:
