@@ -9,7 +9,9 @@ given, file names that must lead nowhere lead below ``/dev/null``, and the varia
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import ipaddress
 import shutil
 import socket
 import tempfile
@@ -19,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import ConnStatus, PGconn, PollingStatus
 from psycopg.pq import abc as pq
 
+from pgsched.adapters.lookups import Lookups
 from pgsched.adapters.secluded import no_libpq_variables
 from pgsched.adapters.sockets import ready
 from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault
@@ -119,8 +122,10 @@ def parameters(address: SourceAddress, hostaddr: str, root: RootCertificates) ->
     }
 
 
-async def connect(address: SourceAddress, root: RootCertificates) -> pq.PGconn:
+async def connect(address: SourceAddress, root: RootCertificates, lookups: Lookups) -> pq.PGconn:
     """Open a connection, trying each IP address of the host within ten seconds in all.
+
+    An address has its share of what is left of them to say its first word, and all of it from then on.
 
     Raises:
         InvalidInput: the address is not one host, or its sslmode lacks a certificate.
@@ -134,20 +139,30 @@ async def connect(address: SourceAddress, root: RootCertificates) -> pq.PGconn:
         # libpq would read up to the NUL and take every parameter after it from this machine
         if not is_c_text(getattr(address, name) or ""):
             raise InvalidInput(f"{name} must be UTF-8 text without a NUL character")
-    problem: Exception | None = None
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + CONNECT_TIMEOUT_S
+    problem: SourceUnreachable | None = None
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            for hostaddr in await _resolve(address):
+        async with asyncio.timeout_at(give_up_at):
+            found = await _resolve(address, lookups)
+            for left, hostaddr in zip(range(len(found), 0, -1), found, strict=True):
+                now = loop.time()
                 try:
-                    return await _connect(address, hostaddr, root)
+                    speak_by = now + (give_up_at - now) / left
+                    return await _connect(address, hostaddr, root, speak_by)
                 except SourceUnreachable as error:
                     problem = error
+                except TimeoutError:
+                    problem = _no_answer(address)
     except TimeoutError:
-        problem = SourceUnreachable(
-            f"no answer from {address.host}:{address.port} within {CONNECT_TIMEOUT_S:g} s",
-            public=CANNOT_REACH,
-        )
+        problem = _no_answer(address)
     raise problem or connection_fault(f"{address.host} has no address", password=None)
+
+
+def _no_answer(address: SourceAddress) -> SourceUnreachable:
+    return SourceUnreachable(
+        f"no answer from {address.host}:{address.port} within {CONNECT_TIMEOUT_S:g} s", public=CANNOT_REACH
+    )
 
 
 def is_c_text(text: str) -> bool:
@@ -158,23 +173,27 @@ def is_c_text(text: str) -> bool:
         return False
 
 
-async def _resolve(address: SourceAddress) -> list[str]:
-    loop = asyncio.get_running_loop()
+async def _resolve(address: SourceAddress, lookups: Lookups) -> list[str]:
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(address.host))]
     try:
-        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        # a name has the same addresses for every port
+        found = await lookups.find(address.host, None, socket.AF_UNSPEC, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise connection_fault(f"cannot find host {address.host}: {error}", password=None) from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def _connect(address: SourceAddress, hostaddr: str, root: RootCertificates) -> pq.PGconn:
+async def _connect(
+    address: SourceAddress, hostaddr: str, root: RootCertificates, speak_by: float
+) -> pq.PGconn:
     conninfo = make_conninfo("", **parameters(address, hostaddr, root))
     with no_libpq_variables():
         pgconn = PGconn.connect_start(conninfo.encode())
     aside = AsidePoll(pgconn)
     try:
         set_verbose(pgconn, verbose=True)
-        await _poll(pgconn, address, aside)
+        await _poll(pgconn, address, aside, speak_by)
         set_verbose(pgconn, verbose=False)
     except BaseException:
         aside.finish()
@@ -183,7 +202,7 @@ async def _connect(address: SourceAddress, hostaddr: str, root: RootCertificates
     return pgconn
 
 
-async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll) -> None:
+async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll, speak_by: float) -> None:
     watch = LoginWatch(asks_for_tls=address.sslmode != "disable")
     while True:
         if pgconn.status == ConnStatus.BAD:
@@ -202,4 +221,5 @@ async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll) -> 
         if status == PollingStatus.FAILED:
             raise connection_fault(pgconn.get_error_message("utf-8"), password=address.password)
         writing = status == PollingStatus.WRITING
-        await ready(pgconn.socket, reading=not writing, writing=writing)
+        until = None if watch.has_spoken else speak_by
+        await ready(pgconn.socket, reading=not writing, writing=writing, until=until)

@@ -43,6 +43,8 @@ class LoginWatch:
         self._is_over = False
         #: whether the messages are behind TLS, where they cannot be looked at
         self.is_encrypted = False
+        #: whether anything came from the server, as far as the system says
+        self.has_spoken = False
 
     def count(self, fileno: int) -> None:
         """Refuse a server that talks on and on before the client is logged in.
@@ -52,7 +54,9 @@ class LoginWatch:
         """
         connection = socket.socket(fileno=fileno)
         try:
-            if received_bytes(connection) > MOST_LOGIN_BYTES:
+            received = received_bytes(connection)
+            self.has_spoken = self.has_spoken or received > 0
+            if received > MOST_LOGIN_BYTES:
                 raise broken(f"more than {MOST_LOGIN_BYTES} bytes during the login")
         finally:
             connection.detach()

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
+from pgsched.adapters.lookups import Lookups
 from pgsched.adapters.source.catalog import TypesUnknown
 from pgsched.adapters.source.connections import RootCertificates, connect, is_c_text
 from pgsched.adapters.source.cursor import RowStream
@@ -42,17 +43,19 @@ class PsycopgSources:
         metadata_identity: Callable[[], Awaitable[MetadataIdentity]] | None = None,
         kept_s: float = KEPT_S,
         most: int | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         """Open nothing yet.
 
         ``metadata_identity`` says which server and database is pgsched's own; it is asked for each new
         connection. Without it pgsched's tables alone give the metadata database away. ``kept_s`` is how
         many seconds an idle connection is kept for the next run, ``most`` how many runs this process has at
-        once: no more connections are open in all than that.
+        once: no more connections are open in all than that. ``lookups`` find the addresses of hosts.
         """
         self._metadata_identity = metadata_identity
         self._kept = KeptSessions(kept_s=kept_s, most=most)
         self._root = RootCertificates()
+        self._lookups = Lookups() if lookups is None else lookups
 
     @contextlib.asynccontextmanager
     async def execute(
@@ -84,7 +87,7 @@ class PsycopgSources:
     async def inspect(self, address: SourceAddress, *, allow_metadata: bool = False) -> SourceReport:
         """Look a source over; what fails is in the report."""
         try:
-            session = Session(await connect(address, self._root))
+            session = Session(await connect(address, self._root, self._lookups))
         except PgschedError as error:
             return SourceReport(ok=False, error_code=error.code, error_detail=error.detail)
         try:
@@ -153,7 +156,7 @@ class PsycopgSources:
     async def _open(self, address: SourceAddress) -> Session:
         self._kept.opened(address)
         try:
-            return Session(await connect(address, self._root))
+            return Session(await connect(address, self._root, self._lookups))
         except BaseException:
             self._kept.closed(address)
             raise
