@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import ssl
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lying_server import Talk, scram
+from lying_server import Talk, error, scram
 from postgres_fixtures import fresh_source, throwaway
 from source_fixtures import address_of, run_at, statement
 from tools import environment, program
 
 from pgsched.adapters.source import connections
+from pgsched.adapters.source.libpq import MOST_ABANDONED
+from pgsched.adapters.source.login import MOST_ROUNDS
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.application.ports.execution import SourceAddress
-from pgsched.domain.errors import SourceRefused, SourceUnreachable, SourceUntrusted
+from pgsched.domain.errors import ProtocolBroken, SourceRefused, SourceUnreachable, SourceUntrusted
 from pgsched.domain.runs import Failure
 
+#: the request of a client that wants TLS, a version of the protocol in its place
+ASKS_FOR_TLS = b"\x04\xd2\x16\x2f"
 ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
 
 
@@ -149,39 +155,93 @@ async def test_cancelling_works_over_tls(encrypted, sources):
     assert source.execute(busy) == [(0,)]
 
 
-async def test_a_login_behind_tls_that_hashes_for_long_keeps_nobody_else_waiting(tmp_path, monkeypatch):
-    cert, key = certificate(tmp_path, "rogue")
+@contextlib.asynccontextmanager
+async def rogue(folder, login, *, unencrypted=None):
+    """An address at which a server offers TLS, and has its own way of logging in."""
+    cert, key = certificate(folder, "rogue")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 1.0)
-    asked = asyncio.Event()
+    tasks = set()
 
     async def talk(reader, writer):
-        await reader.readexactly(8)
-        writer.write(b"S")
-        await writer.start_tls(context)
-        rogue = Talk(reader, writer)
-        await rogue.startup()
-        asked.set()
-        # some seconds, not hours: the processor is needed
-        await scram(8_000_000)(rogue)
+        tasks.add(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            talk = Talk(reader, writer)
+            if (await reader.readexactly(8))[4:] == ASKS_FOR_TLS:
+                writer.write(b"S")
+                await writer.start_tls(context)
+                await talk.startup()
+                await login(talk)
+            else:
+                # libpq does without, where sslmode lets it
+                await reader.read(4096)
+                await unencrypted(talk)
+        writer.close()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    sources = PsycopgSources()
-    address = SourceAddress(
-        host="127.0.0.1", port=port, dbname="d", username="u", password="p", sslmode="require"
-    )
-    login = asyncio.create_task(run_at(sources, address, statement("select 1")))
-    await asked.wait()
-    turns = 0
-    while not login.done():
-        await asyncio.sleep(0.01)
-        turns += 1
-    with pytest.raises(SourceUnreachable):
-        await login
-    # the loop went on while libpq hashed, and the login was given up at its deadline
-    assert turns > 8
-    assert any(thread.name == "pgsched-login" for thread in threading.enumerate())
+    yield SourceAddress(
+        host="127.0.0.1", port=server.sockets[0].getsockname()[1],
+        dbname="d", username="u", password="p", sslmode="require",
+    )  # fmt: skip
     server.close()
-    await sources.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("rounds", [MOST_ROUNDS + 1, 2_000_000_000])
+async def test_no_login_behind_tls_keeps_a_processor_busy_with_hashing(tmp_path, sources, rounds):
+    async with rogue(tmp_path, scram(rounds)) as address:
+        with pytest.raises(ProtocolBroken, match="rounds of hashing"):
+            await run_at(sources, address, statement("select 1"))
+    assert all(thread.name != "pgsched-login" for thread in threading.enumerate())
+
+
+async def refuses(talk):
+    await talk.say(error(b"no", code=b"28000", severity=b"FATAL"))
+
+
+async def test_a_login_that_turns_from_tls_to_none_is_looked_at_again(tmp_path, sources):
+    async with rogue(tmp_path, refuses, unencrypted=scram(2_000_000_000)) as address:
+        with pytest.raises(ProtocolBroken, match="rounds of hashing"):
+            await run_at(sources, replace(address, sslmode="prefer"), statement("select 1"))
+
+
+async def test_a_usual_number_of_rounds_behind_tls_is_hashed(tmp_path, sources):
+    async with rogue(tmp_path, scram(20_000)) as address:
+        with pytest.raises(SourceRefused) as caught:
+            await run_at(sources, address, statement("select 1"))
+    assert caught.value.sqlstate == "28P01"
+
+
+async def test_logins_that_hash_for_long_keep_no_other_source_waiting(
+    encrypted, tmp_path, sources, monkeypatch
+):
+    """Where what TLS decrypts cannot be looked at."""
+    source, _, _ = encrypted
+    monkeypatch.setattr(connections, "decrypted", lambda _: None)
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 1.0)
+    # some seconds, not hours: the processor is needed
+    async with rogue(tmp_path, scram(8_000_000)) as address:
+        logins = [
+            asyncio.create_task(run_at(sources, address, statement("select 1")))
+            for _ in range(MOST_ABANDONED)
+        ]
+        turns = 0
+        while not all(login.done() for login in logins):
+            await asyncio.sleep(0.01)
+            turns += 1
+        for login in logins:
+            with pytest.raises(SourceUnreachable, match="no answer"):
+                await login
+        # the loop went on while libpq hashed, and the logins were given up at their deadline
+        assert turns > 8
+        with pytest.raises(SourceUnreachable, match="still busy hashing") as caught:
+            await run_at(sources, address, statement("select 1"))
+        assert Failure.of(caught.value).passing
+        monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 10.0)
+        other = address_of(source, sslmode="require")
+        assert (await run_at(sources, other, statement(ENCRYPTED))).data == [{"ssl": True}]
+    for thread in threading.enumerate():
+        if thread.name == "pgsched-login":
+            await asyncio.to_thread(thread.join, 60)

@@ -25,7 +25,7 @@ from pgsched.adapters.lookups import Lookups
 from pgsched.adapters.secluded import no_libpq_variables
 from pgsched.adapters.sockets import ready
 from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault
-from pgsched.adapters.source.libpq import AsidePoll, set_verbose
+from pgsched.adapters.source.libpq import AsidePoll, decrypted, set_verbose
 from pgsched.adapters.source.login import LoginWatch
 from pgsched.application.ports.execution import SourceAddress
 from pgsched.domain.errors import InvalidInput, SourceUnreachable
@@ -190,7 +190,7 @@ async def _connect(
     conninfo = make_conninfo("", **parameters(address, hostaddr, root))
     with no_libpq_variables():
         pgconn = PGconn.connect_start(conninfo.encode())
-    aside = AsidePoll(pgconn)
+    aside = AsidePoll(pgconn, at=f"{hostaddr}:{address.port}")
     try:
         set_verbose(pgconn, verbose=True)
         await _poll(pgconn, address, aside, speak_by)
@@ -207,10 +207,18 @@ async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll, spe
     while True:
         if pgconn.status == ConnStatus.BAD:
             raise connection_fault(pgconn.get_error_message("utf-8"), password=address.password)
+        if pgconn.status == ConnStatus.STARTED:
+            watch.begin()
         if pgconn.socket >= 0:
             watch.count(pgconn.socket)
             await watch.let_through(pgconn.socket)
-        if watch.is_encrypted and pgconn.status in _LOGGING_IN and aside.is_possible:
+        is_asked = pgconn.status in _LOGGING_IN and not watch.is_over
+        if is_asked and watch.is_encrypted and (next_read := decrypted(pgconn)) is not None:
+            if not next_read:
+                await ready(pgconn.socket)
+                continue
+            watch.hear(next_read)
+        if is_asked and aside.is_possible:
             # libpq has read the variables by now
             status = await aside.poll()
         else:

@@ -2,8 +2,9 @@
 
 In SCRAM the server says how often the password is to be hashed, libpq does as it is told, without a bound,
 and with the interpreter's lock held: 2,000,000,000 rounds stop a worker for an hour, its other runs with it.
-So the messages are looked at in the socket before libpq reads them. Behind TLS they cannot be: there libpq
-hashes in a thread of its own (``libpq.AsidePoll``).
+So the messages are looked at before libpq reads them: in the socket, or as TLS decrypts them. Libpq hashes in
+a thread of its own besides (``libpq.AsidePoll``): TLS cannot be looked into everywhere, and what arrives
+between a look at a socket and libpq's reading is not seen.
 
 Source: RFC 5802, section 5.1; PostgreSQL manual, "Message Formats".
 """
@@ -38,13 +39,21 @@ class LoginWatch:
     """The messages of one server during one login, each seen whole before libpq sees it."""
 
     def __init__(self, *, asks_for_tls: bool) -> None:
-        #: whether the answer to a request for encryption is due, one letter
-        self._is_letter_due = asks_for_tls
-        self._is_over = False
-        #: whether the messages are behind TLS, where they cannot be looked at
-        self.is_encrypted = False
+        self._asks_for_tls = asks_for_tls
         #: whether anything came from the server, as far as the system says
         self.has_spoken = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Expect a login from its first letter; libpq makes another connection where TLS came to nothing."""
+        #: whether the answer to a request for encryption is due, one letter
+        self._is_letter_due = self._asks_for_tls
+        #: what TLS decrypted of messages that are not whole yet
+        self._part = b""
+        #: whether nothing can be asked for any more
+        self.is_over = False
+        #: whether the messages are behind TLS
+        self.is_encrypted = False
 
     def count(self, fileno: int) -> None:
         """Refuse a server that talks on and on before the client is logged in.
@@ -67,19 +76,32 @@ class LoginWatch:
         Raises:
             ProtocolBroken: too many rounds of hashing, or messages that are none.
         """
-        while not self._is_over:
+        while not self.is_over and not self.is_encrypted:
             waiting = _peek(fileno)
             if not waiting or self._are_whole(waiting):
                 return
             # level-triggered readiness would say at once that there is something to read
             await asyncio.sleep(_LOOK_S)
 
+    def hear(self, decrypted: bytes) -> None:
+        """Take what libpq will read next behind TLS, and refuse what a server must not ask for.
+
+        A message may come in parts: libpq only acts on a whole one.
+
+        Raises:
+            ProtocolBroken: too many rounds of hashing, or messages that are none.
+        """
+        self._part += decrypted
+        if self._are_whole(self._part):
+            self._part = b""
+
     def _are_whole(self, waiting: bytes) -> bool:
         place = 0
         if self._is_letter_due:
             if waiting[:1] == b"S":
                 # what follows is TLS
-                self._is_over = self.is_encrypted = True
+                self.is_encrypted = True
+                self._is_letter_due = False
                 return True
             place = 1 if waiting[:1] == b"N" else 0
         while place < len(waiting):
@@ -89,7 +111,7 @@ class LoginWatch:
             end = place + 1 + length
             if kind not in _GO_ON or length < 8:
                 # an error of the server's, or nothing that a login goes on after: libpq tells
-                self._is_over = True
+                self.is_over = True
                 return True
             if end > len(waiting):
                 return self._is_too_long(waiting)
@@ -102,7 +124,7 @@ class LoginWatch:
     def _judge(self, body: bytes) -> None:
         (request,) = struct.unpack_from("!I", body)
         if request == 0:
-            self._is_over = True
+            self.is_over = True
         elif request == _SASL_CONTINUE:
             found = _ROUNDS.search(body, 4)
             if found is not None and (len(found[1]) > 9 or int(found[1]) > MOST_ROUNDS):
