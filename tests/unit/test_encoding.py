@@ -15,7 +15,7 @@ from pgsched.adapters.source.arrays import encode_arrays
 from pgsched.adapters.source.encoding import ColumnWriter, RowEncoder
 from pgsched.adapters.source.json_values import float_json, integer_json, json_fragments
 from pgsched.adapters.source.timestamps import UtcClock, plain_timestamp
-from pgsched.domain.results import ColumnType, Kind
+from pgsched.domain.results import LARGEST_BESIDE_NULL, ColumnType, Kind
 
 texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
@@ -231,3 +231,28 @@ def test_rows_come_back_whole_and_one_by_one(names, rows, data):
     assert b",".join(encoder.encode_each(sent)) == encoder.encode(sent)
     # the order of jsonb, which parses it faster
     assert all(list(row) == sorted(names, key=lambda n: (len(n.encode()), n.encode())) for row in written)
+
+
+def test_integers_that_pandas_does_not_read_beside_null_are_noticed_in_any_batch():
+    def described(*batches: list[tuple[bytes | None]]) -> dict[str, object]:
+        encoder = RowEncoder(["n"], [ColumnType(oid=20, name="bigint", kind=Kind.INTEGER)])
+        for batch in batches:
+            encoder.encode(batch)
+        return json.loads(encoder.table_schema())["fields"][0]
+
+    largest = b"%d" % LARGEST_BESIDE_NULL
+    assert described([(largest,), (None,)])["extDtype"] == "Int64"
+    above = b"%d" % (LARGEST_BESIDE_NULL + 1)
+    assert described([(above,), (None,)])["extDtype"] == "float64"
+    assert described([(above,)], [(b"1",)], [(None,)])["extDtype"] == "float64"
+    assert "extDtype" not in described([(above,)])
+
+
+def test_what_was_learnt_of_rows_that_are_not_stored_is_forgotten():
+    encoder = RowEncoder(["n"], [ColumnType(oid=20, name="bigint", kind=Kind.INTEGER)])
+    encoder.encode([(b"1",)])
+    before, seen = encoder.table_schema(), encoder.seen()
+    encoder.encode([(b"9223372036854775807",), (None,)])
+    assert encoder.table_schema() != before
+    encoder.forget_since(seen)
+    assert encoder.table_schema() == before

@@ -44,6 +44,8 @@ def test_schema_has_the_keys_pandas_reads_and_ours():
         table_schema(
             [
                 field(Kind.INTEGER, has_nulls=True),
+                field(Kind.INTEGER, has_nulls=True, beyond_doubles=True),
+                field(Kind.INTEGER, beyond_doubles=True),
                 field(Kind.BOOLEAN, has_nulls=True),
                 field(Kind.INTEGER),
                 field(Kind.TIMESTAMPTZ),
@@ -56,6 +58,8 @@ def test_schema_has_the_keys_pandas_reads_and_ours():
     assert described == {
         "fields": [
             {**ours, "type": "integer", "extDtype": "Int64"},
+            {**ours, "type": "integer", "extDtype": "float64"},
+            {**ours, "type": "integer"},
             {**ours, "type": "boolean", "extDtype": "boolean"},
             {**ours, "type": "integer"},
             {**ours, "type": "datetime", "tz": "UTC"},

@@ -17,6 +17,8 @@ PANDAS_VERSION = "1.4.0"
 #: what integers may be at most and at least for pandas to read a document
 LARGEST_INTEGER = 2**64 - 1
 SMALLEST_INTEGER = -(2**63)
+#: the largest bigint that pandas reads as Int64 beside NULL: it goes by way of doubles, where more is 2^63
+LARGEST_BESIDE_NULL = 2**63 - 513
 #: how deep a json value may nest to stay JSON; readers end near 1000 (Python) and 1024 (pandas)
 DEEPEST_JSON = 256
 
@@ -242,6 +244,8 @@ class SchemaField:
     non_finite: int = 0
     #: whether the column holds timestamps that no datetime column can (see ``fits_datetime``)
     as_text: bool = False
+    #: whether the column holds integers above ``LARGEST_BESIDE_NULL``
+    beyond_doubles: bool = False
 
     def describe(self) -> dict[str, str | int]:
         """Return the field of the Table Schema, with pandas's keys first and ours after them."""
@@ -253,7 +257,7 @@ class SchemaField:
         if kind is Kind.TIMESTAMPTZ and not self.as_text:
             entry["tz"] = "UTC"
         if self.has_nulls and kind is Kind.INTEGER:
-            entry["extDtype"] = "Int64"
+            entry["extDtype"] = "float64" if self.beyond_doubles else "Int64"
         if self.has_nulls and kind is Kind.BOOLEAN:
             entry["extDtype"] = "boolean"
         entry["pgType"] = self.type.name

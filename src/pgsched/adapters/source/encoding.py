@@ -16,7 +16,14 @@ from pgsched.adapters.source.arrays import encode_arrays, integer_arrays
 from pgsched.adapters.source.json_values import float_json, integer_json, json_fragments
 from pgsched.adapters.source.timestamps import UtcClock, plain_timestamp
 from pgsched.domain.errors import QueryFailed
-from pgsched.domain.results import ColumnType, Kind, SchemaField, fits_datetime, table_schema
+from pgsched.domain.results import (
+    LARGEST_BESIDE_NULL,
+    ColumnType,
+    Kind,
+    SchemaField,
+    fits_datetime,
+    table_schema,
+)
 
 #: a column of a batch: text forms as the source sent them, None for NULL
 Values: TypeAlias = Sequence[bytes | None]
@@ -24,6 +31,8 @@ Values: TypeAlias = Sequence[bytes | None]
 Row: TypeAlias = tuple[bytes | None, ...]
 #: what stands before each value, the values, what stands after each
 Written: TypeAlias = tuple[bytes, Sequence[bytes], bytes]
+#: what a schema field says of values: NULLs, NaN and infinities counted, timestamps as text, large integers
+Seen: TypeAlias = tuple[bool, int, bool, bool]
 
 #: bytes that JSON strings may not hold as they are
 _ESCAPED = bytes(range(32)) + b'"\\'
@@ -32,6 +41,9 @@ _BOOLEANS = {b"t": b"true", b"f": b"false"}
 _BAD_CHARACTERS = "22021"
 _POINT = ord(".")
 _NOT_FINITE = frozenset({b"NaN", b"Infinity", b"-Infinity"})
+_BIGINT = 20
+#: how integers above LARGEST_BESIDE_NULL begin, and few others
+_LARGE = str(LARGEST_BESIDE_NULL)[:-3].encode()
 
 
 #: the method that writes each kind
@@ -47,6 +59,7 @@ class ColumnWriter:
         self.has_nulls = False
         self.non_finite = 0
         self.as_text = False
+        self.beyond_doubles = False
         self._clock = UtcClock()
         self._write: Callable[[Sequence[bytes]], Written] = getattr(self, _WRITERS[column_type.kind])
 
@@ -64,6 +77,15 @@ class ColumnWriter:
             b"",
         )
 
+    @property
+    def seen(self) -> Seen:
+        """What the schema knows of the values so far."""
+        return self.has_nulls, self.non_finite, self.as_text, self.beyond_doubles
+
+    @seen.setter
+    def seen(self, was: Seen) -> None:
+        self.has_nulls, self.non_finite, self.as_text, self.beyond_doubles = was
+
     def field(self, name: str) -> SchemaField:
         """Describe the column as seen so far."""
         return SchemaField(
@@ -72,10 +94,17 @@ class ColumnWriter:
             has_nulls=self.has_nulls,
             non_finite=self.non_finite,
             as_text=self.as_text,
+            beyond_doubles=self.beyond_doubles,
         )
 
     def _integer(self, values: Sequence[bytes]) -> Written:
         return b"", values, b""
+
+    def look_for_large(self, values: Values) -> None:
+        """See whether integers are beyond what pandas reads beside NULL."""
+        self.beyond_doubles = self.beyond_doubles or any(
+            len(value) == 19 and int(value) > LARGEST_BESIDE_NULL for value in values if value is not None
+        )
 
     def _boolean(self, values: Sequence[bytes]) -> Written:
         return b"", [_BOOLEANS[value] for value in values], b""
@@ -157,6 +186,7 @@ class RowEncoder:
         self._names = list(names)
         self._types = list(types)
         self._columns = [ColumnWriter(one) for one in types]
+        self._bigints = [place for place, one in enumerate(types) if one.oid == _BIGINT]
         self._keys = [msgspec.json.encode(name) + b":" for name in names]
         # jsonb sorts keys by length, then by bytes; what comes sorted is parsed in 2/3 of the time
         encoded = [name.encode() for name in names]
@@ -171,14 +201,14 @@ class RowEncoder:
         """Return an encoder for the same columns that has seen nothing."""
         return RowEncoder(self._names, self._types)
 
-    def seen(self) -> list[tuple[bool, int, bool]]:
+    def seen(self) -> list[Seen]:
         """Return what the schema knows of the rows so far, for ``forget_since``."""
-        return [(column.has_nulls, column.non_finite, column.as_text) for column in self._columns]
+        return [column.seen for column in self._columns]
 
-    def forget_since(self, seen: list[tuple[bool, int, bool]]) -> None:
+    def forget_since(self, seen: list[Seen]) -> None:
         """Take back what was learnt since, because those rows are not stored."""
-        for column, (has_nulls, non_finite, as_text) in zip(self._columns, seen, strict=True):
-            column.has_nulls, column.non_finite, column.as_text = has_nulls, non_finite, as_text
+        for column, was in zip(self._columns, seen, strict=True):
+            column.seen = was
 
     def table_schema(self, *, sampled: bool = False) -> bytes:
         """Return the Table Schema of all rows written so far, UTF-8 JSON."""
@@ -223,7 +253,12 @@ class RowEncoder:
         pieces[0::width] = [closing + b"}," + first_key] * count
         pieces[0] = first_key
         pieces.append(closing + b"}")
-        return b"".join(pieces)
+        data = b"".join(pieces)
+        if self._bigints and _LARGE in data:
+            # one search at memory speed for all columns: hardly any result has such a value
+            for place in self._bigints:
+                self._columns[place].look_for_large(columns[place])
+        return data
 
     def encode_each(self, rows: Sequence[Row]) -> list[bytes]:
         """Write each row by itself; slower, for when the size of each row matters."""
