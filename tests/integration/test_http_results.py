@@ -172,6 +172,53 @@ def test_tenants_see_their_rows_in_every_format_page_and_count(api: httpx.Client
         assert ("row 1999<" in api.get("/", headers={"X-Tenant": tenant}).text) == wanted
 
 
+FACTS = {
+    "schema": {
+        "fields": [
+            {"name": "n", "type": "integer", "extDtype": "float64", "pgType": "bigint", "pgOid": 20},
+            {"name": "f", "type": "number", "pgType": "double precision", "pgOid": 701, "nonFinite": 1},
+            {"name": "at", "type": "string", "pgType": "timestamp without time zone", "pgOid": 1114},
+        ],
+        "pandas_version": "1.4.0",
+    },
+    "data": [
+        {"n": 1, "f": 1.5, "at": "2026-01-01T00:00:00.000000"},
+        {"n": None, "f": None, "at": "infinity"},
+        {"n": 2**63 - 1, "f": 1.5, "at": None},
+    ],
+}
+
+
+@pytest.mark.parametrize("chunks", [0, 3])
+def test_tenants_learn_nothing_of_hidden_rows_from_types(
+    seeded: Database, api: httpx.Client, chunks: int
+) -> None:
+    rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
+    query = rows.query(visibility="restricted")
+    path = f"/api/runs/{rows.run(query, document=FACTS, chunks=chunks)}"
+    for role, shown in (("first", {"n": [1]}), ("nobody", {"n": [7]}), ("both", {"f": [None, 1.5]})):
+        seeded.execute(
+            "insert into query_grant (query_id, role, row_filter) values (%s, %s, %s)",
+            [query, role, json.dumps(shown)],
+        )
+    for role in ("first", "nobody"):
+        for asked in ("", "?rows=0,0"):
+            fields = api.get(path + asked, headers={"X-Tenant": role}).json()["result"]["schema"]["fields"]
+            assert [(field["type"], field.get("extDtype")) for field in fields] == [
+                ("integer", "Int64"),
+                ("number", None),
+                ("datetime", None),
+            ]
+            assert "nonFinite" not in fields[1]
+        arrow = api.get(f"{path}?format=arrow", headers={"X-Tenant": role})
+        assert pa.ipc.open_stream(arrow.content).read_all().schema.types[2] == pa.timestamp("us")
+    for asked in ("", "?rows=0,1"):
+        fields = api.get(path + asked, headers={"X-Tenant": "both"}).json()["result"]["schema"]["fields"]
+        assert [field.get("extDtype", field["type"]) for field in fields] == ["float64", "number", "string"]
+    picked = api.get(f"{path}?columns=f", headers={"X-Tenant": "first"}).json()["result"]["schema"]
+    assert picked["fields"] == [{"name": "f", "type": "number", "pgType": "double precision", "pgOid": 701}]
+
+
 def test_list_with_large_results_is_whole(api: httpx.Client) -> None:
     items = api.get("/api/queries/large/runs?include=result").json()["items"]
     assert [item["result"]["data"] == ROWS for item in items] == [True, True]
@@ -181,6 +228,7 @@ def test_list_with_results_quotes_integers_when_asked(seeded: Database, api: htt
     rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
     rows.run(rows.query("big"), document=numbered(1, n=2**53 + 1))
     told = api.get("/api/queries/big/runs?include=result&bigint=string").json()
+    assert told["items"][0]["result"]["schema"]["fields"] == numbered(0)["schema"]["fields"]
     assert told["items"][0]["result"]["data"] == [{"n": str(2**53 + 1), "t": "row 0"}]
     assert problem(api.get("/api/queries/big/runs?bigint=yes")) == (400, "invalid_request")
 

@@ -58,3 +58,10 @@ def test_preview_cuts_long_values_and_keeps_them_at_hand() -> None:
 
 def test_preview_of_no_rows_still_has_its_columns() -> None:
     assert previewed("[]", a="string").columns == (("a", False),)
+
+
+def test_preview_of_a_moment_is_alike_where_another_row_made_its_column_text() -> None:
+    fields = {"fields": [{"name": "t", "type": "string", "pgOid": 1114}]}
+    row = b'[{"t": "2026-01-01T06:00:00.000000"}, {"t": "infinity"}]'
+    rows = preview_of(RUN, json.dumps(fields).encode(), [row]).rows
+    assert [cells[0].text for cells in rows] == ["2026-01-01 06:00:00", "infinity"]

@@ -10,9 +10,10 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from pgsched.adapters.formats.columns import Column, columns_of, parts_of, picked, rows_in
+from pgsched.adapters.formats.columns import REWRITTEN_AT_ONCE, Column, columns_of, parts_of, picked, rows_in
 from pgsched.adapters.formats.csv_text import CsvWriter
 from pgsched.adapters.formats.json_text import ColumnsWriter, NdjsonWriter, RecordsWriter
+from pgsched.adapters.formats.schemas import SchemaOfShown, for_strings
 from pgsched.adapters.formats.shape import Format, Shape
 from pgsched.application.ports.views import RunView, StoredRun
 from pgsched.domain.errors import NotFound
@@ -20,6 +21,8 @@ from pgsched.domain.errors import NotFound
 #: what writes Parquet and Arrow, and whether it is there
 _ARROW = "pgsched.adapters.formats.arrow_tables"
 _loaded: set[str] = set()
+#: formats whose bytes depend on what the schema says of values; the others tell names and values alone
+_TYPED = frozenset({Format.TABLE, Format.PARQUET, Format.ARROW})
 
 _T = TypeVar("_T")
 
@@ -69,8 +72,7 @@ async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenera
         return
     document = (None, None) if stored.result is None else parts_of(stored.result)
     schema = document[0] or stored.table_schema or b'{"fields":[]}'
-    if shape.columns is not None:
-        schema = picked(schema, shape.columns)
+    schema = await _told(view, stored, shape, schema)
     if shape.format in (Format.PARQUET, Format.ARROW) and _ARROW not in _loaded:
         # a second of loading must not keep everybody else waiting
         await asyncio.to_thread(import_module, _ARROW)
@@ -98,6 +100,29 @@ async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenera
                 yield piece
     finally:
         writer.close()
+
+
+async def _told(view: RunView, stored: StoredRun, shape: Shape, schema: bytes) -> bytes:
+    """Return the schema as it is told in a shape."""
+    if shape.columns is not None:
+        schema = picked(schema, shape.columns)
+    if stored.rows is not None and shape.format in _TYPED:
+        schema = await _of_shown(view, stored, schema)
+    if shape.format is Format.TABLE and shape.bigint_as_string:
+        schema = for_strings(schema)
+    return schema
+
+
+async def _of_shown(view: RunView, stored: StoredRun, schema: bytes) -> bytes:
+    """Return a schema that tells nothing of rows that are hidden: the same on every page of those shown."""
+    shown = SchemaOfShown(schema)
+    if shown.looks:
+        async with aclosing(view.rows(stored)) as arrays:
+            async for array in arrays:
+                await _beside(len(array) > REWRITTEN_AT_ONCE, shown.look, array)
+                if not shown.looks:
+                    break
+    return shown.schema()
 
 
 def _run_json(stored: StoredRun) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pgsched.adapters.formats.columns import columns_of, rows_in
+from pgsched.adapters.formats.columns import Column, columns_of, rows_in
 from pgsched.domain.audience import WHOLE_ACCESS, access_to
 from pgsched.domain.errors import NotFound
 from pgsched.domain.runs import Run
@@ -26,7 +26,8 @@ _CHARACTERS = 120
 _KEPT = 256
 
 _NUMERIC = frozenset({"integer", "number"})
-
+#: timestamp and timestamptz: alike in a run where a row, hidden from the reader maybe, made their column text
+_MOMENTS = frozenset({1114, 1184})
 
 _row = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
@@ -66,17 +67,22 @@ def preview_of(run: Run, schema: bytes, arrays: Sequence[bytes]) -> Preview:
         run=run,
         columns=tuple((column.name, column.type in _NUMERIC) for column in columns[:COLUMNS]),
         rows=tuple(
-            tuple(_cell(bytes(row[column.name]), column.type) for column in columns[:COLUMNS]) for row in rows
+            tuple(_cell(bytes(row[column.name]), _is_moment(column)) for column in columns[:COLUMNS])
+            for row in rows
         ),
         hidden_columns=max(0, len(columns) - COLUMNS),
     )
 
 
-def _cell(raw: bytes, type_: str) -> Cell:
+def _is_moment(column: Column) -> bool:
+    return column.type == "datetime" or column.pg_oid in _MOMENTS
+
+
+def _cell(raw: bytes, is_moment: bool) -> Cell:
     if raw == b"null":
         return Cell(text="", null=True)
     text = _text.decode(raw) if raw.startswith(b'"') else raw.decode()
-    if type_ == "datetime":
+    if is_moment:
         # the page says that all times are UTC
         text = text.replace("T", " ").removesuffix("Z").removesuffix(".000000")
     if len(text) > _CHARACTERS:
