@@ -119,7 +119,9 @@ def lost(hold: Hold) -> LeaseLost:
 def rejected(error: DataError | ProgramLimitExceeded) -> ResultRejected:
     """Tell that the database cannot hold a result."""
     primary = error.diag.message_primary or "the value is out of range"
-    return ResultRejected(f"the result cannot be stored as jsonb: {primary}")
+    is_long = isinstance(error, ProgramLimitExceeded)
+    way_out = "select a part of the value, or fewer columns" if is_long else "round or cast the column"
+    return ResultRejected(f"the result cannot be stored as jsonb: {primary}; {way_out}")
 
 
 def _tell(ending: _Ending, outcome: Run | BaseException) -> None:

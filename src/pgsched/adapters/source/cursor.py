@@ -27,6 +27,7 @@ from psycopg.pq import abc as pq
 from psycopg.types.string import ByteaBinaryLoader
 
 from pgsched.adapters.source.arguments import evaluated, of_an_expression
+from pgsched.adapters.source.bounds import MOST_ROW_BYTES, PART_BYTES, parted, refuse_unstorable
 from pgsched.adapters.source.catalog import TypeKey, column_types, known_types
 from pgsched.adapters.source.cost import EXPLAIN, refuse_costly
 from pgsched.adapters.source.encoding import Row, RowEncoder
@@ -76,6 +77,7 @@ class RowStream:
         self.truncated = False
         self._session = session
         self._statement = statement
+        self._names: list[str] = []
         self._encoder = RowEncoder([], [])
         self._arguments = [argument.text for argument in statement.arguments]
         #: hands values out as they came: text forms are taken for the bytes of a binary format
@@ -286,25 +288,33 @@ class RowStream:
         pending: list[Row] = []
         pending_bytes = 0
         async with contextlib.aclosing(self.chunks()) as chunks:
-            async for rows in chunks:
-                pending += rows
-                pending_bytes += self._size_of(rows)
-                if len(pending) > statement.max_rows - self.rows:
-                    # the one row more than allowed that was asked for
-                    self._cut(f"more than {statement.max_rows} rows")
-                    del pending[statement.max_rows - self.rows :]
-                # no more is read than could be stored
-                room = min(BATCH_BYTES, statement.max_bytes - self.bytes)
-                if len(pending) >= BATCH_ROWS or pending_bytes >= room:
-                    batch = await self._batch(pending, pending_bytes)
-                    if batch is not None:
-                        yield batch
-                    if self._is_full:
-                        return
-                    pending, pending_bytes = [], 0
+            async for chunk in chunks:
+                for rows, size in self._in_parts(chunk):
+                    pending += rows
+                    pending_bytes += size
+                    if len(pending) > statement.max_rows - self.rows:
+                        # the one row more than allowed that was asked for
+                        self._cut(f"more than {statement.max_rows} rows")
+                        del pending[statement.max_rows - self.rows :]
+                    # no more is read than could be stored
+                    room = min(BATCH_BYTES, statement.max_bytes - self.bytes)
+                    if len(pending) >= BATCH_ROWS or pending_bytes >= room:
+                        batch = await self._batch(pending, pending_bytes)
+                        if batch is not None:
+                            yield batch
+                        if self._is_full:
+                            return
+                        pending, pending_bytes = [], 0
         batch = await self._batch(pending, pending_bytes)
         if batch is not None:
             yield batch
+
+    def _in_parts(self, rows: list[Row]) -> list[tuple[list[Row], int]]:
+        """Return rows with their bytes, in parts that can be written and stored at once."""
+        size = self._size_of(rows)
+        if size <= PART_BYTES:
+            return [(rows, size)]
+        return [(part, self._size_of(part)) for part in parted(rows)]
 
     async def _batch(self, rows: list[Row], size: int) -> RowBatch | None:
         """Encode rows of about ``size`` bytes, as ``_encoded`` does."""
@@ -319,6 +329,8 @@ class RowStream:
             rows = self._without_the_hopeless(rows, room)
         if not rows:
             return None
+        if size > MOST_ROW_BYTES:
+            refuse_unstorable(rows, self._names, before=self.rows, room=room)
         seen = self._encoder.seen()
         data = self._encoder.encode(rows)
         if len(data) > room:
@@ -349,7 +361,8 @@ class RowStream:
         """Take the columns' names and types."""
         places = range(description.nfields)
         names = [(description.fname(place) or b"").decode(errors="replace") for place in places]
-        self._encoder = RowEncoder(unique_names(names), types)
+        self._names = unique_names(names)
+        self._encoder = RowEncoder(self._names, types)
         self._loader.set_loader_types([_ANY] * len(types), Format.BINARY)
         self._wide = [place for place, one in enumerate(types) if is_unbounded(one)]
         self._narrow_bytes = NARROW_BYTES * (len(types) - len(self._wide))

@@ -1,0 +1,65 @@
+"""What of a result Postgres can store at all, whatever a query allows itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from pgsched.adapters.source.encoding import Row
+from pgsched.domain.errors import ResultRejected
+
+#: bytes of one string of jsonb, and of one object or array in all: JENTRY_OFFLENMASK of utils/jsonb.h
+MOST_ROW_BYTES = (1 << 28) - 1
+#: bytes of values that are written and stored together, unless one row has more: numbers take jsonb up to six
+#: times what their digits do
+PART_BYTES = 32 << 20
+
+
+def size_of(row: Row) -> int:
+    """Return how many bytes a row's values have as the source sent them."""
+    return sum(len(value) for value in row if value is not None)
+
+
+def parted(rows: Sequence[Row], size: Callable[[Row], int] = size_of) -> Iterator[list[Row]]:
+    """Cut rows into parts of at most ``PART_BYTES``; a row with more is a part by itself."""
+    part: list[Row] = []
+    room = PART_BYTES
+    for row in rows:
+        taken = size(row)
+        if part and taken > room:
+            yield part
+            part, room = [], PART_BYTES
+        part.append(row)
+        room -= taken
+    if part:
+        yield part
+
+
+def refuse_unstorable(rows: Sequence[Row], names: Sequence[str], *, before: int, room: int) -> None:
+    """Refuse a row that no jsonb value holds, before time goes into writing and sending it.
+
+    ``before`` is how many rows of the result came before these. What does not fit into ``room`` bytes is not
+    going to be stored, and is passed over.
+
+    Raises:
+        ResultRejected: a row among those that are to be stored is too large.
+    """
+    for number, row in enumerate(rows, before + 1):
+        size = size_of(row)
+        room -= size
+        if room < 0:
+            return
+        if size > MOST_ROW_BYTES:
+            raise _too_large(row, names, number=number, size=size)
+
+
+def _too_large(row: Row, names: Sequence[str], *, number: int, size: int) -> ResultRejected:
+    sizes = [0 if value is None else len(value) for value in row]
+    largest = max(sizes)
+    name = names[sizes.index(largest)]
+    if largest > MOST_ROW_BYTES:
+        what = f'the value of column "{name}" in row {number} has {largest:,} bytes, and a value'
+        way_out = "select a part of it (left, substring)"
+    else:
+        what = f'row {number} has {size:,} bytes, {largest:,} of them in column "{name}", and a row'
+        way_out = "select fewer of its columns, or parts of them (left, substring)"
+    return ResultRejected(f"{what} can have at most {MOST_ROW_BYTES:,} to be stored as jsonb: {way_out}")
