@@ -8,9 +8,10 @@ import resource
 import pytest
 from source_fixtures import address_of, run, run_at, statement
 
+from pgsched.adapters.source import bounds, cursor, sample
 from pgsched.adapters.source.cursor import FETCH_ROWS
 from pgsched.adapters.source.sources import PsycopgSources
-from pgsched.domain.errors import CostExceeded, LimitExceeded, QueryFailed
+from pgsched.domain.errors import CostExceeded, LimitExceeded, QueryFailed, ResultRejected
 from pgsched.domain.results import OnLimit
 
 SERIES = "select g as n, repeat('x', 20) as t from generate_series(1, {count}) g"
@@ -135,6 +136,46 @@ async def test_a_sample_is_uniform_ordered_and_within_both_limits(source_db, sou
     small = await run(sources, source_db, SERIES.format(count=5000), max_bytes=4000, on_limit=OnLimit.SAMPLE)
     assert 2000 < small.bytes <= 4000
     assert small.truncated
+
+
+@pytest.mark.parametrize("giant", [1, 50, 100])
+@pytest.mark.parametrize("value", ["repeat('x', 9500000)", r"repeat(E'\x01', 2000000)"])
+async def test_a_row_too_large_is_left_out_of_a_sample_and_the_others_are_not(
+    source_db, sources, giant, value
+):
+    sql = f"select g n, case when g = {giant} then {value} else 'a' end t from generate_series(1, 100) g"
+    outcome = await run(sources, source_db, sql, on_limit=OnLimit.SAMPLE)
+    assert [row["n"] for row in outcome.data] == [n for n in range(1, 101) if n != giant]
+    assert (outcome.truncated, outcome.document["schema"]["sampled"]) == (True, True)
+
+
+async def test_a_sample_of_nothing_but_rows_too_large_is_empty(source_db, sources):
+    sql = "select repeat('x', 1001) t from generate_series(1, 100)"
+    outcome = await run(sources, source_db, sql, on_limit=OnLimit.SAMPLE, max_bytes=1000)
+    assert (outcome.rows, outcome.truncated) == (0, True)
+
+
+@pytest.mark.parametrize("on_limit", [OnLimit.TRUNCATE, OnLimit.SAMPLE])
+async def test_rows_that_arrive_together_are_handed_out_in_parts_that_can_be_stored(
+    source_db, sources, on_limit
+):
+    wide = "select repeat('y', 4000000) t from generate_series(1, 20) g"
+    wanted = statement(wide, max_bytes=100_000_000, on_limit=on_limit)
+    async with sources.execute(address_of(source_db), wanted) as stream:
+        sizes = [len(batch.data) async for batch in stream]
+    assert (stream.rows, stream.truncated) == (20, False)
+    assert max(sizes) < 36_000_000
+
+
+async def test_a_row_beyond_what_jsonb_holds_is_refused_before_it_is_written(source_db, sources, monkeypatch):
+    for module in (bounds, cursor, sample):
+        monkeypatch.setattr(module, "MOST_ROW_BYTES", 2_000_000)
+    sql = "select 1 as n, repeat('x', 1 + g * 1999999) t, repeat('y', g) u from generate_series(0, 1) g"
+    with pytest.raises(ResultRejected, match='row 2 has 2,000,002 bytes, 2,000,000 of them in column "t"'):
+        await run(sources, source_db, sql)
+    for cut in ({"max_rows": 1}, {"max_bytes": 1_999_999}, {"on_limit": OnLimit.SAMPLE}):
+        outcome = await run(sources, source_db, sql, **cut)
+        assert (outcome.rows, outcome.truncated) == (1, True)
 
 
 async def test_memory_does_not_grow_with_the_result(source_db, sources):

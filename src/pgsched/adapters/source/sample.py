@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from random import Random
 from typing import TYPE_CHECKING
 
+from pgsched.adapters.source.bounds import MOST_ROW_BYTES, parted, size_of
 from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.application.ports.execution import RowBatch, Statement
 from pgsched.domain.sampling import Reservoir
@@ -14,11 +15,20 @@ if TYPE_CHECKING:
     from pgsched.adapters.source.cursor import RowStream
 
 _BATCH_ROWS = 1000
+#: a row written as JSON has at most so many times the bytes of its text (a control character: ``\\u0001``)
+_MOST_GROWTH = 6
+#: and hardly less than one part in so many (``-Infinity`` is ``null``)
+_MOST_SHRINKING = 3
 
 
 async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) -> AsyncIterator[RowBatch]:
-    """Hand out the sample in the order of the result; ``truncated`` when it is not all of it."""
-    keys = len(encoder.afresh().encode([(None,) * encoder.width])) - 4 * encoder.width
+    """Hand out the sample in the order of the result; ``truncated`` when it is not all of it.
+
+    A row that could not be stored by itself is left out and has no bearing on the others.
+    """
+    measure = encoder.afresh()
+    keys = len(measure.encode([(None,) * encoder.width])) - 4 * encoder.width
+    most_row = min(statement.max_bytes, MOST_ROW_BYTES)
     reservoir: Reservoir[Row] = Reservoir(
         most_rows=statement.max_rows,
         # how a value will be written is known at the end only; its text comes close
@@ -29,6 +39,12 @@ async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) 
         for row in chunk:
             if reservoir.chooses():
                 size = keys + 1 + sum(4 if value is None else len(value) for value in row)
+                if size * _MOST_GROWTH > most_row:
+                    if size > most_row * _MOST_SHRINKING or size_of(row) > MOST_ROW_BYTES:
+                        continue
+                    size = len(measure.encode([row]))
+                    if size > most_row:
+                        continue
                 reservoir.keep(row, size)
     rows = reservoir.rows()
     while rows and _size(encoder.afresh(), rows) > statement.max_bytes:
@@ -36,12 +52,15 @@ async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) 
             reservoir.shrink()
         rows = reservoir.rows()
     stream.truncated = len(rows) < reservoir.seen
-    for start in range(0, len(rows), _BATCH_ROWS):
-        batch = rows[start : start + _BATCH_ROWS]
+    for batch in _batches(rows):
         yield stream.hand_out(encoder.encode(batch), len(batch))
 
 
 def _size(encoder: RowEncoder, rows: list[Row]) -> int:
-    batches = (rows[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
     # a comma between batches
-    return sum(len(encoder.encode(batch)) + 1 for batch in batches) - 1
+    return sum(len(encoder.encode(batch)) + 1 for batch in _batches(rows)) - 1
+
+
+def _batches(rows: list[Row]) -> Iterator[list[Row]]:
+    for start in range(0, len(rows), _BATCH_ROWS):
+        yield from parted(rows[start : start + _BATCH_ROWS])
