@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 from typing import TYPE_CHECKING
@@ -42,18 +43,24 @@ async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) 
                 if size * _MOST_GROWTH > most_row:
                     if size > most_row * _MOST_SHRINKING or size_of(row) > MOST_ROW_BYTES:
                         continue
-                    size = len(measure.encode([row]))
+                    size = len(await asyncio.to_thread(measure.encode, [row]))
                     if size > most_row:
                         continue
                 reservoir.keep(row, size)
+    # beside the loop, which has the leases of other runs to renew
+    rows = await asyncio.to_thread(_fitting, encoder, reservoir, statement.max_bytes)
+    stream.truncated = len(rows) < reservoir.seen
+    for batch in _batches(rows):
+        yield stream.hand_out(await asyncio.to_thread(encoder.encode, batch), len(batch))
+
+
+def _fitting(encoder: RowEncoder, reservoir: Reservoir[Row], most_bytes: int) -> list[Row]:
     rows = reservoir.rows()
-    while rows and _size(encoder.afresh(), rows) > statement.max_bytes:
+    while rows and _size(encoder.afresh(), rows) > most_bytes:
         for _ in range(max(1, len(rows) // 20)):
             reservoir.shrink()
         rows = reservoir.rows()
-    stream.truncated = len(rows) < reservoir.seen
-    for batch in _batches(rows):
-        yield stream.hand_out(encoder.encode(batch), len(batch))
+    return rows
 
 
 def _size(encoder: RowEncoder, rows: list[Row]) -> int:
