@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
+import threading
 
 import pytest
 from source_fixtures import address_of, run, run_at, statement
 
 from pgsched.adapters.source import bounds, cursor, sample
-from pgsched.adapters.source.cursor import FETCH_ROWS
+from pgsched.adapters.source.cursor import BESIDE_BYTES, FETCH_ROWS
+from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.domain.errors import CostExceeded, LimitExceeded, QueryFailed, ResultRejected
 from pgsched.domain.results import OnLimit
@@ -72,24 +73,23 @@ async def test_a_first_row_too_large_leaves_no_rows(source_db, sources):
     assert (outcome.rows, outcome.bytes, outcome.truncated, outcome.data) == (0, 0, True, [])
 
 
-async def test_writing_a_large_value_keeps_nothing_else_waiting(source_db, sources):
-    # Regression: it was written on the loop, and a worker's other runs lost their leases meanwhile.
-    loop, pauses = asyncio.get_running_loop(), []
+@pytest.mark.parametrize("on_limit", [OnLimit.TRUNCATE, OnLimit.SAMPLE])
+async def test_large_values_are_written_beside_the_loop(source_db, sources, monkeypatch, on_limit):
+    # Regression: they were written on it, and a worker's other runs lost their leases meanwhile.
+    threads, encode = [], RowEncoder.encode
 
-    async def look() -> None:
-        while True:
-            before = loop.time()
-            await asyncio.sleep(0.001)
-            pauses.append(loop.time() - before)
+    def watched(encoder: RowEncoder, rows: list[Row]) -> bytes:
+        threads.append((threading.current_thread() is threading.main_thread(), len(rows[0][0] or b"")))
+        return encode(encoder, rows)
 
-    looking = asyncio.create_task(look())
-    started = loop.time()
-    sql = r"""select ('"' || repeat('\u00e9', 2000000) || '"')::json j"""
-    outcome = await run(sources, source_db, sql, max_bytes=1 << 24)
-    whole = loop.time() - started
-    looking.cancel()
-    assert outcome.data == [{"j": "é" * 2_000_000}]
-    assert max(pauses) < whole / 2
+    monkeypatch.setattr(RowEncoder, "encode", watched)
+    for count in (10, 100_000):
+        sql = rf"""select ('"' || repeat('\u00e9', {count}) || '"')::json j"""
+        outcome = await run(sources, source_db, sql, on_limit=on_limit)
+        assert outcome.data == [{"j": "é" * count}]
+    assert threads
+    assert not any(is_main for is_main, size in threads if size > BESIDE_BYTES)
+    assert on_limit is OnLimit.SAMPLE or any(is_main for is_main, _ in threads)
 
 
 async def test_a_value_beyond_all_room_is_left_out_unwritten(source_db, sources):
