@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from certificates import CERTIFICATE, KEY_TEXT, OTHER_CERTIFICATE, PRIVATE_KEY
 from processes import Installation, free_port, installation
 
 
@@ -86,6 +87,29 @@ def test_dsn_add_refuses_in_one_line_and_stores_nothing(place, source_db):
         assert line.startswith(said)
         assert "hunter22-secret" not in line
     assert place.json("dsn", "list") == []
+
+
+def test_dsn_takes_certificates_and_no_key(place, source_db):
+    file = place.folder / "root.pem"
+    option = ("--sslrootcert", str(file))
+    file.write_text(f"# one\n{CERTIFICATE}\n# two\n{OTHER_CERTIFICATE}\n")
+    password = ("--password", source_db.password)
+    assert place.run(*add(source_db), *password, *option).returncode == 0
+    for pem, told in (
+        (CERTIFICATE + PRIVATE_KEY, "sslrootcert: holds a private key"),
+        (PRIVATE_KEY + "é" + CERTIFICATE, "sslrootcert: holds a private key"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "sslrootcert: cannot be read"),
+    ):
+        file.write_text(pem)
+        # told before a password is asked for
+        lines = (
+            place.refused(*add(source_db, *option, name="other")),
+            place.refused("dsn", "update", "shop", *password, *option),
+        )
+        assert all(line.startswith(told) for line in lines), lines
+        assert KEY_TEXT not in "".join(lines) + place.everything_said()
+    assert KEY_TEXT not in str(place.json("audit", "list"))
+    assert [source["name"] for source in place.json("dsn", "list")] == ["shop"]
 
 
 def test_dsn_add_needs_the_public_key_alone(place, source_db):

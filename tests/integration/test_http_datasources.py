@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 
+from certificates import CERTIFICATE, KEY_TEXT, OTHER_CERTIFICATE, PRIVATE_KEY
 from nacl.public import PublicKey, SealedBox
 from offices import SECRET, Office, new_query
 from people import code, people_over
@@ -68,6 +69,27 @@ def test_all_that_is_wrong_with_a_source_is_told_at_once(office: Office) -> None
     assert office.state() == before
 
 
+def test_root_certificate_is_one_and_brings_no_key_along(office: Office) -> None:
+    bundle = f"# one\r\n{CERTIFICATE}# two\r\n{OTHER_CERTIFICATE}"
+    assert office.add_source(sslrootcert=bundle)["sslrootcert"] == bundle
+    before = office.state()
+    for pem, told in (
+        (CERTIFICATE + PRIVATE_KEY, "holds a private key"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "cannot be read as a certificate"),
+    ):
+        changed = {"sslrootcert": pem, "password": SECRET}
+        for answer in (
+            office.admin.post("/api/datasources", json=office.new_source(name="other", sslrootcert=pem)),
+            office.admin.patch("/api/datasources/shop", json=changed),
+        ):
+            assert code(answer) == (400, "invalid_request")
+            [fault] = answer.json()["errors"]
+            assert fault["field"] == "sslrootcert"
+            assert told in fault["message"]
+            assert KEY_TEXT not in answer.text
+    assert office.state() == before
+
+
 def test_password_goes_only_where_it_was_meant_to(office: Office) -> None:
     office.add_source(password=SECRET)
     before = office.state()
@@ -77,7 +99,7 @@ def test_password_goes_only_where_it_was_meant_to(office: Office) -> None:
         {"dbname": "other"},
         {"username": "other"},
         {"sslmode": "prefer"},
-        {"sslrootcert": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"},
+        {"sslrootcert": CERTIFICATE},
         {"port": None},
     ):
         answer = office.admin.patch("/api/datasources/shop", json=change)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from certificates import CERTIFICATE
 
 from pgsched.adapters.postgres.accounts import PostgresAccounts
 from pgsched.adapters.postgres.clock import PostgresClock
@@ -55,7 +56,7 @@ async def test_source_keeps_every_field(database):
         port=6543,
         password=SealedPassword(ciphertext=b"\x00\xff" * 40, algo="sealedbox-v1", key_version=3),
         sslmode=SslMode.VERIFY_FULL,
-        sslrootcert="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        sslrootcert=CERTIFICATE,
         max_concurrency=7,
         allow_user_functions=False,
         allow_metadata=True,

@@ -97,6 +97,7 @@ async def test_sslmode_decides_who_is_trusted(encrypted, sources, host, sslmode,
     with pytest.raises(SourceUntrusted) as caught:
         await run_at(sources, address, statement("select 1"))
     assert encrypts in caught.value.detail
+    assert "pgsched-" not in caught.value.detail
     assert caught.value.public == "the source's server is not trusted"
     # a certificate does not mend itself
     assert not Failure.of(caught.value).passing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from certificates import CERTIFICATE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,7 +178,7 @@ def source(**changes: object) -> DataSource:
         {"username": "x"},
         {"sslmode": "disable"},
         {"sslmode": "verify-full"},
-        {"sslrootcert": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"},
+        {"sslrootcert": CERTIFICATE},
     ],
 )
 def test_password_must_come_with_whatever_decides_where_it_goes(change: dict) -> None:

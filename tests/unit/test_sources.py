@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
+from certificates import CERTIFICATE as PEM
+from certificates import KEY_TEXT, OTHER_CERTIFICATE, PRIVATE_KEY, TRUSTED_CERTIFICATE
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgsched.domain.errors import InvalidInput
 from pgsched.domain.sources import DataSource, NewSource, SealedPassword, SourceBinding, SslMode, host_fault
 
-#: the shape of a certificate; what is inside is the TLS library's to judge
-PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+SHAPE_ALONE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LABELS = st.from_regex(r"[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,10}[a-zA-Z0-9_])?", fullmatch=True)
 
@@ -169,6 +170,16 @@ def test_what_is_not_one_name_or_address_is_no_host(host: str) -> None:
         (SslMode.VERIFY_FULL, PEM),
         (SslMode.VERIFY_CA, PEM),
         (SslMode.VERIFY_CA, f"subject=/CN=root\n{PEM}{PEM}"),
+        (
+            SslMode.VERIFY_CA,
+            f"# one\n{PEM}\n# two -- its private key is in a vault\n{OTHER_CERTIFICATE}\n\n",
+        ),
+        (SslMode.VERIFY_CA, (PEM + OTHER_CERTIFICATE).replace("\n", "\r\n")),
+        (SslMode.VERIFY_CA, PEM.rstrip()),
+        (SslMode.VERIFY_CA, PEM + "  \n"),
+        (SslMode.VERIFY_CA, PEM.replace("-----\n", "-----  \n")),
+        (SslMode.VERIFY_CA, TRUSTED_CERTIFICATE + PEM),
+        (SslMode.VERIFY_CA, PEM.replace("CERTIFICATE", "X509 CERTIFICATE")),
         (SslMode.DISABLE, PEM),
     ],
 )
@@ -182,7 +193,16 @@ def test_root_certificate_is_taken_or_left_to_the_system(sslmode: SslMode, pem: 
         (SslMode.VERIFY_CA, None),
         (SslMode.VERIFY_FULL, ""),
         (SslMode.VERIFY_FULL, "/etc/ssl/root.crt"),
-        (SslMode.VERIFY_FULL, PEM.replace("CERTIFICATE", "PRIVATE KEY")),
+        (SslMode.VERIFY_FULL, SHAPE_ALONE),
+        (SslMode.VERIFY_FULL, PEM + SHAPE_ALONE),
+        (SslMode.VERIFY_FULL, PEM + PEM.partition("-----END")[0]),
+        (SslMode.VERIFY_FULL, PEM[:200] + PEM[260:]),
+        (SslMode.VERIFY_FULL, PEM.replace("\n", " ")),
+        (SslMode.VERIFY_FULL, PEM.replace("\n", "\\n")),
+        (SslMode.VERIFY_FULL, "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"),
+        (SslMode.VERIFY_FULL, PEM + PEM.replace("CERTIFICATE", "X509 CRL")),
+        (SslMode.VERIFY_FULL, "-----BEGIN CERTIFICATE-----\nAAAA\n" * 40_000),
+        (SslMode.VERIFY_FULL, "-" * 1_000_000),
         (SslMode.VERIFY_FULL, PEM.partition("-----END")[0]),
         (SslMode.VERIFY_FULL, PEM + "\x00"),
         (SslMode.VERIFY_FULL, PEM + "ä"),
@@ -190,6 +210,22 @@ def test_root_certificate_is_taken_or_left_to_the_system(sslmode: SslMode, pem: 
 )
 def test_what_is_no_root_certificate_is_refused(sslmode: SslMode, pem: str | None) -> None:
     assert fields_at_fault(sslmode=sslmode, sslrootcert=pem) == ["sslrootcert"]
+
+
+@pytest.mark.parametrize("kind", ["", "RSA ", "EC ", "ENCRYPTED ", "OPENSSH ", "rsa "])
+@pytest.mark.parametrize("order", ["{key}{pem}", "{pem}{key}", "{key}", "{pem}\nx{key}", "{pem}é{key}"])
+def test_private_key_pasted_along_is_named_and_not_shown(kind: str, order: str) -> None:
+    key = PRIVATE_KEY.replace("PRIVATE", f"{kind}PRIVATE")
+    with pytest.raises(InvalidInput) as caught:
+        new(sslmode=SslMode.VERIFY_CA, sslrootcert=order.format(key=key, pem=PEM))
+    [fault] = caught.value.faults
+    assert fault.message.startswith("holds a private key")
+    assert KEY_TEXT not in caught.value.detail
+
+
+def test_certificate_that_cannot_be_read_is_counted() -> None:
+    with pytest.raises(InvalidInput, match="certificate 2 of 3 cannot be read"):
+        new(sslrootcert=PEM + SHAPE_ALONE + PEM)
 
 
 # bindings

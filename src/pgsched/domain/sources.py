@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from pgsched.domain.certificates import root_certificate_fault
 from pgsched.domain.errors import FieldFault, InvalidInput
 from pgsched.domain.names import name_fault, text_fault
 
 #: most runs at once against one source, over all workers, unless it says otherwise
 DEFAULT_MAX_CONCURRENCY = 4
 
-_PEM = re.compile(
-    r"-----BEGIN (TRUSTED )?CERTIFICATE-----\s.+?-----END (TRUSTED )?CERTIFICATE-----", re.DOTALL
-)
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 
 
@@ -159,9 +157,8 @@ def certificate_fault(sslmode: SslMode, sslrootcert: str | None) -> FieldFault |
                 field="sslrootcert", message="is needed for verify-ca (verify-full can use the system's)"
             )
         return None
-    if not _PEM.search(sslrootcert) or not sslrootcert.isascii() or "\x00" in sslrootcert:
-        return FieldFault(field="sslrootcert", message="must be a certificate in PEM (BEGIN CERTIFICATE …)")
-    return None
+    fault = root_certificate_fault(sslrootcert)
+    return None if fault is None else FieldFault(field="sslrootcert", message=fault)
 
 
 def _between(field: str, value: int, least: int, most: int) -> FieldFault | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from certificates import CERTIFICATE
 from factories import job_spec, new_source
 from worlds import World
 
@@ -43,7 +44,7 @@ async def test_source_keeps_all_that_was_decided(world: World) -> None:
         port=5433,
         password=sealed,
         sslmode=SslMode.VERIFY_FULL,
-        sslrootcert="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        sslrootcert=CERTIFICATE,
         max_concurrency=9,
         allow_user_functions=False,
         allow_metadata=True,

@@ -57,6 +57,9 @@ _UNTRUSTED = (
     (re.compile(r"root certificate|certificate file|no start line|PEM"), "check sslrootcert"),
 )  # fmt: skip
 
+#: the file that a root certificate is in while libpq reads it (``connections.RootCertificates``)
+_ROOT_FILE = re.compile(r'file "[^"]*/pgsched-[^"/]*/[0-9a-f]*\.pem"')
+
 #: what servers say while a client logs in, and the SQLSTATE for it
 _LOGIN_FAULTS = (
     (re.compile(r"password authentication failed|no password supplied|password is empty"), "28P01"),
@@ -83,7 +86,7 @@ def connection_fault(said: str, *, password: str | None) -> SourceFault:
     For what is libpq's own, and poolers that have one SQLSTATE for everything, the words are looked at.
     """
     usual, sqlstate = _without_state(said)
-    text = " ".join(usual.split())
+    text = _ROOT_FILE.sub("sslrootcert", " ".join(usual.split()))
     shown = text or CANNOT_REACH
     if password and password in text:
         shown = "the server's answer is not shown because it holds the password"
