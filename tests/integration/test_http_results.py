@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
+import random
 from collections.abc import Iterator
 
 import httpx
@@ -135,6 +137,34 @@ def test_conditional_request_reads_no_rows_and_head_sends_none(api: httpx.Client
         assert (head.status_code, head.content) == (200, b"")
         for name in ("etag", "content-type", "x-total-count"):
             assert head.headers[name] == first.headers[name]
+        # RFC 9110, section 8.6: what a GET would tell, or nothing
+        assert head.headers.get("content-length") in (None, first.headers.get("content-length"))
+
+
+@pytest.mark.parametrize("asked", ["", "?format=csv", "?format=parquet", "?format=columns"])
+def test_head_of_what_is_streamed_has_no_length(seeded: Database, api: httpx.Client, asked: str) -> None:
+    rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
+    # nothing that Parquet could make small
+    texts = [{"n": n, "t": random.Random(n).randbytes(500).hex()} for n in range(4000)]
+    path = f"/api/runs/{rows.run(rows.query(), document={**numbered(0), 'data': texts}, chunks=4)}{asked}"
+    head = api.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert "content-length" not in head.headers
+    # the connection goes on
+    assert api.get(path).headers["etag"] == head.headers["etag"]
+
+
+def test_any_tag_is_not_known_where_there_is_nothing_to_show(
+    seeded: Database, api: httpx.Client, path: str
+) -> None:
+    rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
+    failed = f"/api/runs/{rows.run(rows.query(), status='error')}"
+    anything = {"If-None-Match": "*"}
+    for asked in (path, f"{path}?format=csv&columns=n", failed):
+        assert api.get(asked, headers=anything).status_code == 304
+    assert problem(api.get(f"{failed}?format=csv", headers=anything)) == (404, "not_found")
+    for asked in ("columns=zz", "format=arrow&columns=n,zz"):
+        assert problem(api.get(f"{path}?{asked}", headers=anything)) == (400, "invalid_request")
 
 
 def test_tenants_see_their_rows_in_every_format_page_and_count(api: httpx.Client) -> None:
@@ -233,7 +263,9 @@ def test_list_with_results_quotes_integers_when_asked(seeded: Database, api: htt
     assert problem(api.get("/api/queries/big/runs?bigint=yes")) == (400, "invalid_request")
 
 
-def test_answer_is_cut_off_when_its_run_is_deleted_meanwhile(seeded: Database, api: httpx.Client) -> None:
+def test_answer_is_cut_off_when_its_run_is_deleted_meanwhile(
+    seeded: Database, api: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
     run = rows.run(rows.query("huge"), document=numbered(3000, t="x" * 20_000), chunks=60)
     with api.stream("GET", f"/api/runs/{run}?format=ndjson") as answer:
@@ -244,6 +276,10 @@ def test_answer_is_cut_off_when_its_run_is_deleted_meanwhile(seeded: Database, a
         with pytest.raises(httpx.RemoteProtocolError):
             list(pieces)
     assert problem(api.get(f"/api/runs/{run}")) == (404, "not_found")
+    # Regression: what is no fault of the server's was a traceback in its log.
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.action for record in told if hasattr(record, "action")] == ["http.cut_off"]
+    assert not any(record.exc_info for record in told)
 
 
 def test_readers_that_go_away_hold_nothing(seeded: Database, api: httpx.Client) -> None:

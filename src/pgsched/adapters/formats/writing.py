@@ -21,6 +21,7 @@ from pgsched.domain.errors import NotFound
 #: what writes Parquet and Arrow, and whether it is there
 _ARROW = "pgsched.adapters.formats.arrow_tables"
 _loaded: set[str] = set()
+_NO_SCHEMA = b'{"fields":[]}'
 #: formats whose bytes depend on what the schema says of values; the others tell names and values alone
 _TYPED = frozenset({Format.TABLE, Format.PARQUET, Format.ARROW})
 
@@ -66,13 +67,11 @@ async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenera
         InvalidInput: a column is asked for that the result does not have.
     """
     if not stored.has_result:
-        if shape.format is not Format.TABLE:
-            raise NotFound("result of run", f"{stored.run.id}, which is {stored.run.status}")
+        refuse_unwritable(stored, shape)
         yield _run_json(stored) + b',"result":null}'
         return
     document = (None, None) if stored.result is None else parts_of(stored.result)
-    schema = document[0] or stored.table_schema or b'{"fields":[]}'
-    schema = await _told(view, stored, shape, schema)
+    schema = await _told(view, stored, shape, document[0] or stored.table_schema or _NO_SCHEMA)
     if shape.format in (Format.PARQUET, Format.ARROW) and _ARROW not in _loaded:
         # a second of loading must not keep everybody else waiting
         await asyncio.to_thread(import_module, _ARROW)
@@ -100,6 +99,21 @@ async def written(view: RunView, stored: StoredRun, shape: Shape) -> AsyncGenera
                 yield piece
     finally:
         writer.close()
+
+
+def refuse_unwritable(stored: StoredRun, shape: Shape) -> None:
+    """Raise what ``written`` raises before the first piece, when it would.
+
+    Raises:
+        NotFound: the run has no rows to be written alone.
+        InvalidInput: a column is asked for that the result does not have.
+    """
+    if not stored.has_result:
+        if shape.format is not Format.TABLE:
+            raise NotFound("result of run", f"{stored.run.id}, which is {stored.run.status}")
+    elif shape.columns is not None:
+        schema = stored.table_schema if stored.result is None else parts_of(stored.result)[0]
+        picked(schema or _NO_SCHEMA, shape.columns)
 
 
 async def _told(view: RunView, stored: StoredRun, shape: Shape, schema: bytes) -> bytes:

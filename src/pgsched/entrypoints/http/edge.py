@@ -222,6 +222,9 @@ class Edge:
         except Exception as error:
             outgoing.give_up()
             if outgoing.status:
+                # an answer that does not end is cut off by the server: all that the client can be told
+                if outgoing.log_cut_off(error):
+                    return
                 raise
             told, more = problems.of(error)
             if isinstance(error, NotAuthenticated):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from litestar.exceptions import LitestarException
+
+from pgsched.domain.errors import PgschedError
 from pgsched.entrypoints.http import problems
 from pgsched.entrypoints.http.carried import Carried
 from pgsched.entrypoints.http.memory import Memory
@@ -13,6 +17,8 @@ from pgsched.entrypoints.http.problems import Problem
 
 if TYPE_CHECKING:
     from litestar.types import Send
+
+_log = logging.getLogger(__name__)
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -59,6 +65,14 @@ class Outgoing:
         headers += [(name.lower().encode(), value.encode()) for name, value in more.items()]
         await self.whole(told.status, headers, told.encode())
 
+    def log_cut_off(self, error: Exception) -> bool:
+        """Log why an answer under way does not end, if that is foreseen: the run is gone, or the database."""
+        reason = _foreseen(error)
+        if reason:
+            extra = {"action": "http.cut_off", "request_id": self.request_id.decode()}
+            _log.warning("an answer was cut off: %s", reason, extra=extra)
+        return bool(reason)
+
     async def _complete(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -67,3 +81,16 @@ class Outgoing:
         elif self._method == "HEAD" and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
+
+
+def _foreseen(error: BaseException | None) -> str:
+    """Return what an exception says that is no fault of pgsched's, empty for any other.
+
+    The framework wraps what is raised once an answer has begun, and groups what is raised by a body's pieces.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        told = [_foreseen(each) for each in error.exceptions]
+        return "; ".join(told) if all(told) else ""
+    if isinstance(error, PgschedError):
+        return error.detail
+    return _foreseen(error.__cause__) if isinstance(error, LitestarException) else ""

@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 
 from pgsched.adapters.formats.shape import EXTENSIONS, MEDIA_TYPES, Shape
-from pgsched.adapters.formats.writing import written
+from pgsched.adapters.formats.writing import refuse_unwritable, written
 from pgsched.entrypoints.http import conditional
 from pgsched.entrypoints.http.answering import mark
 from pgsched.entrypoints.http.callers import caller_of
@@ -58,6 +58,8 @@ async def told(
         mark(request.scope, stored, audience)
         known = request.headers.get("if-none-match")
         if known is not None and conditional.is_known(tag, known):
+            # "*" is true of what there is alone (RFC 9110, section 13.1.2)
+            refuse_unwritable(stored, shape)
             return ASGIResponse(status_code=304, headers=headers)
     if stored.has_result:
         headers["X-Total-Count"] = str(stored.run.rows_returned or 0)
@@ -87,8 +89,8 @@ async def sent(
     else:
         return ASGIResponse(body=b"".join(held), media_type=media_type, headers=headers)
     if is_head(request):
+        # what was written says that it is streamed, without a length; it is not sent, and the rest not needed
         await pieces.aclose()
-        held.clear()
     return ASGIStreamingResponse(iterator=_joined(held, pieces), media_type=media_type, headers=headers)
 
 
