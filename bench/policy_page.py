@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from textwrap import fill
 
+from pgsched.domain import sql_extensions as extensions
 from pgsched.domain import sql_functions as table
 from pgsched.domain.sql_functions import Effect
 from pgsched.domain.sql_policy import way_out
@@ -14,8 +15,9 @@ from pgsched.domain.sql_policy import way_out
 HEAD = """# Functions that queries may not call
 
 What [the guard](errors.md#rules-of-the-guard) refuses as `function_not_allowed`, by what a function can do.
-The table is `domain/sql_functions.py`, reviewed against live catalogs of Postgres 15, 16, 17 and 18 and their
-extensions; this page is printed from it (`python bench/policy_page.py`) and held against it by a test.
+The tables are `domain/sql_functions.py` and `domain/sql_extensions.py`, reviewed against live catalogs of
+Postgres 15, 16, 17 and 18 and their extensions; this page is printed from them (`bench/policy_page.py`) and
+held against them by a test.
 Why so: [decision 4](../decisions/0004-sql-guard.md).
 
 Built-ins are refused called bare or as `pg_catalog.name`, extensions' functions in any schema. `name*` stands
@@ -41,11 +43,11 @@ def page() -> str:
             continue
         parts.append(f"## It {effect}\n\nRefused because {table.WHY[effect]}.\nInstead: {way_out(effect)}.\n")
         parts.append(_listed("Built in", table.REFUSED_BUILTINS, table.BUILTIN_PREFIXES, effect))
-        shapes = (*table.EXTENSION_PREFIXES, *((f"{a}*{b}", e) for a, b, e in table.EXTENSION_ENDS))
+        shapes = (*extensions.EXTENSION_PREFIXES, *((f"{a}*{b}", e) for a, b, e in extensions.EXTENSION_ENDS))
         schemas = [
-            f"every function of schema `{s}`" for s, e in table.EXTENSION_SCHEMAS.items() if e is effect
+            f"every function of schema `{s}`" for s, e in extensions.EXTENSION_SCHEMAS.items() if e is effect
         ]
-        parts.append(_listed("Extensions", table.REFUSED_EXTENSIONS, shapes, effect, schemas))
+        parts.append(_listed("Extensions", extensions.REFUSED_EXTENSIONS, shapes, effect, schemas))
     relations = ", ".join(f"`{name}`" for name in sorted(table.REFUSED_RELATIONS))
     parts += [f"{RELATIONS}{relations}.\n", USER_DEFINED]
     return "\n".join(part for part in parts if part)

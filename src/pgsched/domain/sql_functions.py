@@ -4,7 +4,7 @@ Made from pg_proc of live servers of Postgres 15, 16, 17 and 18 and the extensio
 ``bench/function_catalog.py``); names of servers before 15 are kept, a source may be old. Looked at was every
 function that is volatile or closed to PUBLIC, and those of any volatility that run SQL text. A test holds
 this table against the catalog: a function that a later version brings fails it until it is decided here.
-Extensions from elsewhere are refused by name or pattern as far as they are common.
+Extensions are in ``domain/sql_extensions.py``.
 
 Sources: PostgreSQL manual, chapters 9 (functions) and F (additional modules), the extensions' own manuals.
 """
@@ -141,103 +141,7 @@ BUILTIN_PREFIXES: tuple[tuple[str, Effect], ...] = (
     ("database_to_xml", Effect.RUNS_SQL),
 )
 
-# Functions of extensions: they live in whatever schema the extension was installed into.
-_EXTENSIONS: dict[Effect, str] = {
-    Effect.WRITES: """
-        pg_truncate_visibility_map pg_prewarm autoprewarm_dump_now autoprewarm_start_worker
-        pg_wait_sampling_reset_profile pgfadvise pgfadvise_dontneed pgfadvise_loader pgfadvise_willneed
-        pg_set_next_oid pg_set_next_xid
-        create_distributed_table create_reference_table undistribute_table alter_distributed_table
-        rebalance_table_shards start_metadata_sync_to_node
-        create_graph drop_graph alter_graph create_vlabel create_elabel drop_label create_complete_graph
-        """,
-    Effect.SIGNALS: "pg_logfile_rotate pg_signal_process",
-    Effect.LOCKS: "bt_index_parent_check",
-    Effect.FILES: """
-        pg_logdir_ls sys_eval sys_exec sys_bineval sys_fileread rds_file_util
-        get_raw_page pg_get_logical_snapshot_info pg_get_logical_snapshot_meta
-        pg_get_wal_fpi_info load_labels_from_file load_edges_from_file
-        read_parquet read_csv read_json iceberg_scan iceberg_metadata iceberg_snapshots delta_scan
-        """,
-    Effect.CONNECTS: """
-        http http_get http_post http_put http_patch http_delete http_head http_collect_response
-        oracle_execute oracle_diag odbctableslist odbcquerysize pg_curl_easy_perform
-        """,
-    Effect.SETTINGS: "set_limit isn_weak http_set_curlopt http_reset_curlopt",
-    Effect.RUNS_SQL: """
-        xpath_table master_run_on_worker plpgsql_call_handler schedule_in_database cypher
-        """,
-}
-EXTENSION_PREFIXES: tuple[tuple[str, Effect], ...] = (
-    ("dblink", Effect.CONNECTS),
-    ("postgres_fdw_disconnect", Effect.CONNECTS),
-    ("curl_easy_perform", Effect.CONNECTS),
-    ("http_set_", Effect.SETTINGS),
-    ("http_reset_", Effect.SETTINGS),
-    ("pg_file_", Effect.FILES),
-    ("pg_get_wal_record", Effect.FILES),
-    ("pg_get_wal_block", Effect.FILES),
-    ("pg_get_wal_stats", Effect.FILES),
-    ("pg_buffercache_evict", Effect.WRITES),
-    ("pg_buffercache_mark", Effect.WRITES),
-    ("heap_force_", Effect.WRITES),
-    ("citus_add_", Effect.WRITES),
-    ("citus_remove_", Effect.WRITES),
-    ("citus_set_", Effect.WRITES),
-    ("citus_move_", Effect.WRITES),
-    ("citus_rebalance_", Effect.WRITES),
-    ("citus_cleanup_", Effect.WRITES),
-    ("pldbg_", Effect.SIGNALS),
-    ("run_command_on_", Effect.RUNS_SQL),
-    ("crosstab", Effect.RUNS_SQL),
-    ("connectby", Effect.RUNS_SQL),
-    ("pg_background_", Effect.RUNS_SQL),
-)
-#: extensions' functions refused by how they begin and end: pg_stat_statements_reset, pg_qualstats_reset_all
-EXTENSION_ENDS: tuple[tuple[str, str, Effect], ...] = (
-    ("pg_", "_reset", Effect.WRITES),
-    ("pg_", "_reset_all", Effect.WRITES),
-)
-#: schemas that belong to extensions whose functions write, connect or run SQL throughout
-EXTENSION_SCHEMAS = {
-    "cron": Effect.RUNS_SQL,
-    "dbms_sql": Effect.RUNS_SQL,
-    "dbms_pipe": Effect.SIGNALS,
-    "dbms_alert": Effect.SIGNALS,
-    "dbms_lock": Effect.LOCKS,
-    "dbms_job": Effect.RUNS_SQL,
-    "dbms_scheduler": Effect.RUNS_SQL,
-    "utl_file": Effect.FILES,
-    "utl_http": Effect.CONNECTS,
-    "utl_mail": Effect.CONNECTS,
-    "utl_smtp": Effect.CONNECTS,
-    "utl_tcp": Effect.CONNECTS,
-    "aws_s3": Effect.CONNECTS,
-    "aws_lambda": Effect.CONNECTS,
-    "aws_ml": Effect.CONNECTS,
-    "aws_sagemaker": Effect.CONNECTS,
-    "aws_comprehend": Effect.CONNECTS,
-    "aws_bedrock": Effect.CONNECTS,
-    "azure_storage": Effect.CONNECTS,
-    "azure_ai": Effect.CONNECTS,
-    "azure_openai": Effect.CONNECTS,
-    "azure_cognitive": Effect.CONNECTS,
-    "azure_ml": Effect.CONNECTS,
-    "google_ml": Effect.CONNECTS,
-    "ai": Effect.CONNECTS,
-    "pgml": Effect.CONNECTS,
-    "vectorize": Effect.CONNECTS,
-    "amqp": Effect.CONNECTS,
-    "duckdb": Effect.RUNS_SQL,
-    "sqlj": Effect.FILES,
-    "pglogical": Effect.WRITES,
-    "bdr": Effect.WRITES,
-    "repack": Effect.WRITES,
-    "squeeze": Effect.WRITES,
-}
-
 REFUSED_BUILTINS = {name: effect for effect, names in _BUILTINS.items() for name in names.split()}
-REFUSED_EXTENSIONS = {name: effect for effect, names in _EXTENSIONS.items() for name in names.split()}
 
 # Volatile or restricted built-ins that were reviewed and are allowed: they compute, read statistics and
 # catalogs, or touch nothing beyond this session. pg_sleep* only wait, which every timeout ends.
@@ -272,26 +176,3 @@ REVIEWED_ALLOWED = frozenset(_REVIEWED_ALLOWED.split())
 
 #: views of pg_catalog that read configuration files when they are selected from
 REFUSED_RELATIONS = frozenset({"pg_hba_file_rules", "pg_ident_file_mappings", "pg_file_settings"})
-
-# The same of the extensions that come with Postgres: they look at pages, statistics and locks, compute, or
-# are handlers that nobody can call with use. uuid_generate_* and gen_* only make random values.
-_REVIEWED_EXTENSIONS = """
-    bt_index_check gin_index_check verify_heapam
-    brin_metapage_info brin_page_items brin_page_type brin_revmap_data bt_metap bt_multi_page_stats
-    bt_page_items bt_page_stats fsm_page_contents gin_leafpage_items gin_metapage_info gin_page_opaque_info
-    gist_page_items gist_page_items_bytea gist_page_opaque_info hash_bitmap_info hash_metapage_info
-    hash_page_items hash_page_stats hash_page_type heap_page_item_attrs heap_page_items
-    heap_tuple_infomask_flags page_checksum page_header tuple_data_split
-    pg_buffercache_numa_pages pg_buffercache_pages pg_buffercache_summary pg_buffercache_usage_counts
-    pg_check_frozen pg_check_visible pg_freespace pg_old_snapshot_time_mapping pg_relpages
-    pg_stat_statements pg_stat_statements_info pg_visibility pg_visibility_map pg_visibility_map_summary
-    pgrowlocks pgstatginindex pgstathashindex pgstatindex pgstattuple pgstattuple_approx
-    gen_random_bytes gen_random_uuid gen_salt pgp_pub_encrypt pgp_pub_encrypt_bytea pgp_sym_encrypt
-    pgp_sym_encrypt_bytea uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 normal_rand
-    ssl_cipher ssl_client_cert_present ssl_client_dn ssl_client_dn_field ssl_client_serial
-    ssl_extension_info ssl_is_used ssl_issuer_dn ssl_issuer_field ssl_version
-    postgres_fdw_get_connections xslt_process
-    file_fdw_handler file_fdw_validator postgres_fdw_handler postgres_fdw_validator
-    plpgsql_validator plpython3_call_handler plpython3_validator
-"""
-REVIEWED_EXTENSIONS = frozenset(_REVIEWED_EXTENSIONS.split())

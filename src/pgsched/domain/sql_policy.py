@@ -1,8 +1,8 @@
 """Which functions and relations a scheduled query may use: the reviewed table applied to a name.
 
-What is in no list of ``domain/sql_functions.py`` only computes or reads. The trusted fences stand behind:
-READ ONLY refuses writes to tables, but not locks, signals, notifications, transaction ids, files,
-connections or settings, which is what the table is for.
+What is in no list of ``domain/sql_functions.py`` and ``domain/sql_extensions.py`` only computes or reads. The
+trusted fences stand behind: READ ONLY refuses writes to tables, but not locks, signals, notifications,
+transaction ids, files, connections or settings, which is what the tables are for.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pgsched.domain.sql_functions import (
-    BUILTIN_PREFIXES,
-    DEFAULT_WAY_OUT,
+from pgsched.domain.sql_extensions import (
     EXTENSION_ENDS,
     EXTENSION_PREFIXES,
     EXTENSION_SCHEMAS,
-    REFUSED_BUILTINS,
     REFUSED_EXTENSIONS,
+)
+from pgsched.domain.sql_functions import (
+    BUILTIN_PREFIXES,
+    DEFAULT_WAY_OUT,
+    REFUSED_BUILTINS,
     REFUSED_RELATIONS,
     REVIEWED_ALLOWED,
     WAY_OUT,
@@ -28,6 +30,7 @@ _BUILTIN_SCHEMAS = ("pg_catalog", "information_schema")
 #: nearly all names begin with none of the prefixes, which one question tells
 _BUILTIN_BEGINNINGS = tuple(prefix for prefix, _ in BUILTIN_PREFIXES)
 _EXTENSION_BEGINNINGS = tuple(prefix for prefix, _ in EXTENSION_PREFIXES)
+_EXTENSION_ENDINGS = tuple(end for _, end, _ in EXTENSION_ENDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,10 +107,16 @@ def _folded(name: str) -> str:
 def _by_shape(name: str) -> Effect | None:
     if name.startswith(_EXTENSION_BEGINNINGS):
         return _by_prefix(name, EXTENSION_PREFIXES)
-    if not name.startswith("pg_"):
+    if not name.endswith(_EXTENSION_ENDINGS):
         return None
+    # what begins has ended before the end begins: pg_reset is none of pg_*_reset
     return next(
-        (e for begin, end, e in EXTENSION_ENDS if name.startswith(begin) and name.endswith(end)), None
+        (
+            effect
+            for begin, end, effect in EXTENSION_ENDS
+            if name.startswith(begin) and name.endswith(end) and len(name) > len(begin) + len(end)
+        ),
+        None,
     )
 
 
