@@ -22,7 +22,9 @@ Why so: [decision 4](../decisions/0004-sql-guard.md).
 
 Built-ins are refused called bare or as `pg_catalog.name`, extensions' functions in any schema. `name*` stands
 for every name that begins so. What is in no list only computes or reads, and is allowed; `pg_sleep` only
-waits, and every timeout ends it. The calls `x.name` and `(x).name` are judged like `name(x)`.
+waits, and every timeout ends it. The calls `x.name` and `(x).name` are judged like `name(x)`: a column with
+the name of a refused function has to be written without its table's name. Not so where that cannot call the
+function: {columns}.
 """
 RELATIONS = """## Tables and views
 
@@ -37,7 +39,8 @@ as `user_function_not_allowed`, with operators and sampling methods that are not
 
 def page() -> str:
     """Return the page as Markdown."""
-    parts = [HEAD]
+    columns = ", ".join(f"`{name}`" for name in sorted(table.NO_ATTRIBUTES))
+    parts = [HEAD.format(columns=columns)]
     for effect in Effect:
         if effect in (Effect.UNREVIEWED, Effect.USER_DEFINED):
             continue

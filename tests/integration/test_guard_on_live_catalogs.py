@@ -7,7 +7,7 @@ import pytest
 from postgres_fixtures import new_name
 
 from pgsched.adapters.guard.grammar import PostgresGrammarGuard, builtin_catalog
-from pgsched.domain.sql_functions import REVIEWED_ALLOWED
+from pgsched.domain.sql_functions import NO_ATTRIBUTES, REVIEWED_ALLOWED
 from pgsched.domain.sql_policy import judge_function, judge_relation
 
 GUARD = PostgresGrammarGuard()
@@ -45,6 +45,15 @@ def test_every_function_is_known_and_every_one_with_effects_is_decided(any_pg_se
     to_decide = {name for (name,) in any_pg_server.execute(TO_DECIDE)}
     assert len(to_decide) > 150
     assert {name for name in to_decide if not is_refused(name)} <= REVIEWED_ALLOWED
+
+
+def test_no_function_whose_name_is_taken_for_a_column_has_one_argument(any_pg_server):
+    callable_with_one = any_pg_server.execute(
+        "select distinct proname from pg_proc where provariadic <> 0 or 1 between pronargs - pronargdefaults"
+        " and pronargs"
+    )
+    assert ("nextval",) in callable_with_one
+    assert not {name for (name,) in callable_with_one} & NO_ATTRIBUTES
 
 
 def test_nothing_reaches_a_refused_function_without_naming_it(any_pg_server):

@@ -93,6 +93,7 @@ BUILTIN_ONLY = [
     "select pg_sleep(0.1), pg_sleep_for('1 second'), lo_get(1)",
     "select md5(a), sha256(a::bytea), encode(b, 'hex'), hashtext(a) from t",
     "select nextval, setval as pg_notify, t.upper, (t).b, s.t.a, (a).b[1].c, t.* from s.t",
+    "select t.cypher, t.set_config, (t).setval, t.pg_reset, s.t.pg_notify, t.txid_current from s.t",
     'select "select", "for update", "into" from "insert" as "delete"',
     "select 'select nextval(1); drop table t' as a -- ; drop table t",
     "select uuidv7(), random(1, 6), array_shuffle(array[1]), pg_catalog.now()",

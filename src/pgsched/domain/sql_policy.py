@@ -19,6 +19,7 @@ from pgsched.domain.sql_extensions import (
 from pgsched.domain.sql_functions import (
     BUILTIN_PREFIXES,
     DEFAULT_WAY_OUT,
+    NO_ATTRIBUTES,
     REFUSED_BUILTINS,
     REFUSED_RELATIONS,
     REVIEWED_ALLOWED,
@@ -71,6 +72,17 @@ def judge_function(
     if allow_user_functions or _is_builtin(schema, last, catalog.functions):
         return None
     return Effect.USER_DEFINED
+
+
+def judge_attribute(name: str, *, catalog: Catalog) -> Effect | None:
+    """Return why ``x.name`` must not stand in a query, None when it may.
+
+    Postgres takes it for ``name(x)`` where x has no such column, and x may be any scalar:
+    ``('s'::regclass).nextval``, ``f.pg_read_file FROM cast('/etc/passwd' AS text) AS f``.
+    """
+    if _folded(name) in NO_ATTRIBUTES:
+        return None
+    return judge_function([name], arguments=1, catalog=catalog, allow_user_functions=True)
 
 
 def judge_relation(schema: str | None, name: str) -> Effect | None:

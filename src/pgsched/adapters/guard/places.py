@@ -6,16 +6,18 @@ none the keyword that a person would look for. Those are found among the scanner
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from pgsched.adapters.guard.tree import Finding
 from pgsched.domain.sql_guard import Rule
 
 #: what follows FOR in a locking clause, by the scanner's names
 _LOCK_WORDS = frozenset({"UPDATE", "NO", "SHARE", "KEY"})
+#: calls that have a FOR of their own
+_HAVE_FOR = frozenset({"SUBSTRING", "OVERLAY"})
 #: folding as the grammar does it, letters of ASCII alone
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -60,7 +62,9 @@ def first(sql: str, encoded: bytes, found: Iterable[Finding]) -> tuple[int | Non
     attributes: dict[str, Finding] = {}
     for finding in found:
         if finding.attribute is not None:
-            attributes[finding.attribute] = finding
+            known = attributes.get(finding.attribute)
+            if known is None or _offset(finding) < _offset(known):
+                attributes[finding.attribute] = finding
         elif finding.rule is Rule.LOCKING_CLAUSE:
             locking = finding
         elif best is None or _offset(finding) < _offset(best):
@@ -91,16 +95,48 @@ def _keyword(scanned: list[Token], finding: Finding) -> int:
 
 
 def _lock(scanned: list[Token]) -> int:
-    starts = (a.start for a, b in pairwise(scanned) if a.name == "FOR" and b.name in _LOCK_WORDS)
-    return next(starts, sys.maxsize)
+    # whether a FOR may be a locking clause's, by bracket
+    may_lock = [True]
+    for before, token, after in _threes(scanned):
+        if token.name == "ASCII_40":
+            may_lock.append(before.name not in _HAVE_FOR)
+        elif token.name == "ASCII_41" and len(may_lock) > 1:
+            may_lock.pop()
+        elif token.name == "FOR" and after.name in _LOCK_WORDS and may_lock[-1]:
+            return token.start
+    return sys.maxsize
 
 
 def _attribute(scanned: list[Token], wanted: dict[str, Finding]) -> tuple[int, Finding]:
-    padded = [*scanned, Token(name="", start=0, text="")]
-    for dot, word, after in zip(padded, padded[1:], padded[2:], strict=False):
+    for at, (dot, word, after) in enumerate(_threes(scanned)):
         if dot.name != "ASCII_46" or after.name == "ASCII_40":  # a dot before, no call with ( behind
             continue
-        name = word.text[1:-1] if word.text.startswith('"') else word.text.translate(_ASCII_LOWER)
-        if name in wanted:
-            return word.start, wanted[name]
+        finding = wanted.get(_name(word, scanned[at + 1 : at + 3]))
+        # before the expression begins the name is another thing's: FROM s.http t WHERE t.http …
+        if finding is not None and word.start > (finding.offset or 0):
+            return word.start, finding
     return sys.maxsize, next(iter(wanted.values()))
+
+
+def _threes(scanned: list[Token]) -> Iterable[tuple[Token, Token, Token]]:
+    """Return each token with the one before and the one behind."""
+    none = Token(name="", start=0, text="")
+    return zip([none, *scanned], scanned, [*scanned[1:], none], strict=False)
+
+
+def _name(word: Token, behind: list[Token]) -> str:
+    """Return the name that a word means, as the grammar folds it; ``behind`` are the next two tokens."""
+    text = word.text
+    if text.startswith('"'):
+        return text[1:-1].replace('""', '"')
+    if text[:3] not in ('U&"', 'u&"'):
+        return text.translate(_ASCII_LOWER)
+    mark = "\\"
+    if [token.name for token in behind] == ["UESCAPE", "SCONST"]:
+        mark = behind[1].text[1:2]
+    code = f"{re.escape(mark)}(?:({re.escape(mark)})|([0-9A-Fa-f]{{4}})|[+]([0-9A-Fa-f]{{6}}))"
+    return re.sub(code, _unescaped, text[3:-1].replace('""', '"'))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return found[1] or chr(int(found[2] or found[3], 16))

@@ -15,6 +15,7 @@ from pgsched.domain.sql_functions import Effect
 from pgsched.domain.sql_guard import Rule
 from pgsched.domain.sql_policy import (
     Catalog,
+    judge_attribute,
     judge_function,
     judge_operator,
     judge_relation,
@@ -33,7 +34,7 @@ class Finding:
     offset: int | None = None
     #: scanner's name of the keyword meant, the last one before ``offset``
     keyword: str | None = None
-    #: name of the function that is called as ``.name``
+    #: name of the function that is called as ``.name``, somewhere behind ``offset``
     attribute: str | None = None
 
 
@@ -76,8 +77,8 @@ class Judge:
         self._rules: dict[str, _Rule] = {
             "FuncCall": self._function,
             "TypeCast": self._typed_literal,
-            "ColumnRef": lambda node: self._attributes(node.fields[-1:]) if len(node.fields) > 1 else None,
-            "A_Indirection": lambda node: self._attributes(node.indirection),
+            "ColumnRef": self._column,
+            "A_Indirection": lambda node: self._attributes(node.indirection, _begin(node.arg)),
             "A_Expr": lambda node: self._operator(node.name, node.location) if node.kind < 4 else None,
             "SubLink": lambda node: self._operator(node.oper_name, node.location),
             "SortBy": lambda node: self._operator(node.use_op, node.location),
@@ -160,19 +161,19 @@ class Judge:
         )
         return _refused("function", name, effect, node.location)
 
-    def _attributes(self, fields: Any) -> Finding | None:
-        # Postgres takes x.name for name(x) where x has no such column, and x may be any scalar:
-        # ('s'::regclass).nextval, f.pg_read_file FROM cast('/etc/passwd' AS text) AS f.
+    def _column(self, node: Any) -> Finding | None:
+        return self._attributes(node.fields[-1:], node.location) if len(node.fields) > 1 else None
+
+    def _attributes(self, fields: Any, offset: int) -> Finding | None:
         for field in fields:
             name = field.string.sval
-            effect = name and judge_function(
-                [name], arguments=1, catalog=self._catalog, allow_user_functions=True
-            )
-            if effect:
+            effect = judge_attribute(name, catalog=self._catalog) if name else None
+            if effect is not None:
                 return Finding(
                     rule=Rule.FUNCTION_NOT_ALLOWED,
                     detail=f"function {name}, which .{name} calls, {effect}; {way_out(effect)}"
                     " (if it is a column: write it without the table's name)",
+                    offset=offset,
                     attribute=name,
                 )
         return None
@@ -231,6 +232,12 @@ class Judge:
 
 def _misplaced(param_ref: Any, detail: str) -> Finding:
     return Finding(rule=Rule.PARAMETER_NOT_ALLOWED, detail=detail, offset=param_ref.location)
+
+
+def _begin(node: Any) -> int:
+    """Return a byte offset before which an expression has no dot; 0 where the tree has none."""
+    location: int = getattr(getattr(node, node.WhichOneof("node")), "location", 0)
+    return location
 
 
 def _parts(names: Any) -> list[str]:
