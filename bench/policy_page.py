@@ -34,6 +34,20 @@ USER_DEFINED = """## User-defined functions
 
 Everything else that is no built-in. Allowed, unless the source has `allow_user_functions` false; then refused
 as `user_function_not_allowed`, with operators and sampling methods that are not built in.
+
+Offline some user-defined functions cannot be told from built-ins, and run with that setting off, too:
+
+- one that overloads a built-in name: `lower(1)` calls `public.lower(int)` where there is one, because no
+  built-in takes an integer
+- one called as a column, `(row).function`
+- those behind a cast to a user-defined type, and behind a bare operator on such a type
+
+With it off, `json(…)`, `json_scalar(…)`, `json_serialize(…)`, `json_exists(…)`, `json_query(…)` and
+`json_value(…)`, which are built in from Postgres 17 on, and `json_array(…)`, `json_arrayagg(…)` and
+`json_object()`, from 16 on, are refused where nothing but arguments stands between the brackets: an older
+server would call a user-defined function of that name, and the guard does not ask which server it is. Written
+out they pass: `json_value(doc, '$.a' RETURNING text)`, `json_exists(doc, '$.a' FALSE ON ERROR)`; the refusal
+says how.
 """
 
 

@@ -88,3 +88,47 @@ def test_turkish_folding_is_what_the_guard_takes_it_for(any_pg_server):
             assert connection.execute(sql).fetchall() == [("2MB",)]
     finally:
         any_pg_server.drop(turkish)
+
+
+#: what an older server may take for a call of a user-defined function, and what it never does
+CALLS = {
+    "json_scalar('1'::text)": "to_json('1'::text)",
+    "json('1'::text)": "('1'::text)::json",
+    "json_serialize('1'::text)": "json_serialize('1'::text returning text)",
+    "json_exists('1'::text, '$')": "json_exists('1'::text, '$' false on error)",
+    "json_query('1'::text, '$')": "json_query('1'::text, '$' returning jsonb)",
+    "json_value('1'::text, '$')": "json_value('1'::text, '$' returning text)",
+    "json_array('1'::text)": "json_array('1'::text returning json)",
+    "json_arrayagg('1'::text)": "json_arrayagg('1'::text returning json)",
+    "json_object()": "json_build_object()",
+}
+
+
+def test_no_built_in_of_a_newer_server_runs_a_user_defined_function(any_pg_server):
+    name = new_name("newer")
+    any_pg_server.execute(f"create database {name}")
+    called = 0
+    try:
+        with psycopg.connect(any_pg_server.conninfo(name), autocommit=True) as connection:
+            for call, written in CALLS.items():
+                function, arguments = call.split("(")
+                types = ", ".join(["text"] * (arguments.count("'") // 2))
+                connection.execute(
+                    f'create function "{function}"({types}) returns text language sql'
+                    " as $$ select 'mine' $$"
+                )
+                called += answer(connection, call) == "mine"
+                assert answer(connection, written) != "mine"
+                assert not GUARD.check(f"select {call}", allow_user_functions=False).allowed
+                assert GUARD.check(f"select {written}", allow_user_functions=False).allowed
+    finally:
+        any_pg_server.execute(f"drop database {name}")
+    assert (called == len(CALLS)) == (any_pg_server.major < 16)
+
+
+def answer(connection, expression):
+    try:
+        [(value,)] = connection.execute(f"select {expression}").fetchall()
+    except psycopg.Error as error:
+        return error
+    return value

@@ -50,8 +50,14 @@ BUILTIN_ONLY = [
     "select jsonb_path_query(doc, '$.a[*]') from t",
     "select * from jsonb_to_recordset('[]') as r(a int, b text), jsonb_each_text('{}')",
     "select * from json_table('[]'::jsonb, '$[*]' columns (id int path '$.id', n for ordinality)) as j",
-    "select json_object('a': 1), json_array(1, 2), json_query(doc, '$.a'), doc is json from t",
-    "select json_exists(doc, '$.b'), json_value(doc, '$.c') from t",
+    "select json_object('a': 1), json_array(1, 2 returning json), doc is json from t",
+    "select json_query(doc, '$.a' with wrapper), json_query(doc, '$.a' keep quotes) from t",
+    "select json_exists(doc, '$.b' false on error), json_value(doc, '$.c' returning int) from t",
+    "select json_value(doc, '$.c' passing 1 as x), json_value(doc format json, '$' null on empty) from t",
+    "select json_array(null null on null), json_array(a format json), json_array(select a from t)",
+    "select json_arrayagg(a null on null), json_arrayagg(a format json), json_objectagg(a: b) from t",
+    "select json('{}' with unique keys), json(a format json), json_object('{a,b}'), json_object(a, b) from t",
+    "select json_object(returning json)",
     "select * from xmltable('/r' passing ('<r/>'::xml) columns a int path 'a'), xpath('/a', '<a/>'::xml) x",
     "select xmlelement(name a, xmlattributes(1 as b)), xmlserialize(content x as text) from t",
     "select substring(a from 1 for 3), position('a' in b), trim(both from c) from t",
@@ -85,7 +91,7 @@ BUILTIN_ONLY = [
     "select xmlexists('//a' passing by value x), x is document, xmlpi(name p) from t",
     "select current_catalog, current_schema, current_role, session_user, trim(leading 'x' from a) from t",
     "select a like 'b' escape '!', a similar to 'b' escape '!', substring(a similar 'b' escape '!') from t",
-    "select json_serialize('{}'), json_scalar(1), json_arrayagg(a order by b returning jsonb) from t",
+    "select json_serialize('{}' returning text), json_arrayagg(a order by b returning jsonb) from t",
     "select interval '1' hour * 2, time '10:00' at time zone 'UTC', bit '1', numeric(3, 1) '1.5'",
     "select inet_server_addr(), pg_backend_pid(), pg_is_in_recovery(), pg_postmaster_start_time()",
     "select currval('s'), lastval(), pg_sequence_last_value('s'), last_value from s",
@@ -116,6 +122,33 @@ WITH_USER_FUNCTIONS = [
     "select 1 from t order by a using operator(s.<<<)",
     "select * from t tablesample system_rows (10)",
 ]
+
+
+# Built in on newer servers; an older one calls a user-defined function.
+NEWER = [
+    ("select 1, »json_scalar(1)", "to_json(…)"),
+    ("select »json('{}') from t", "(…)::json"),
+    ("select »json_serialize('{}')", "RETURNING text"),
+    ("select »json_exists(doc, '$.a') from t", "FALSE ON ERROR"),
+    ("select * from »json_query(cast('{}' as json), '$.a')", "RETURNING jsonb"),
+    ("select t.a from t where »json_value(doc, '$.a') = 'x'", "RETURNING text"),
+    ("select »json_array(1, a) from t", "RETURNING json"),
+    ("select »json_array()", "RETURNING json"),
+    ("select »json_object()", "json_build_object()"),
+    ("select »json_arrayagg(a order by b) filter (where c) over w from t window w as ()", "RETURNING json"),
+    ("select json_value(»json_scalar(1), '$' returning int)", "to_json(…)"),
+]
+
+
+@pytest.mark.parametrize(("marked", "way_out"), NEWER)
+def test_what_older_servers_take_for_a_call_is_refused_without_user_functions(
+    marked: str, way_out: str
+) -> None:
+    sql = marked.replace("»", "")
+    assert GUARD.check(sql).allowed
+    verdict = GUARD.check(sql, allow_user_functions=False)
+    assert (verdict.code, verdict.position) == ("user_function_not_allowed", marked.index("»") + 1)
+    assert way_out in verdict.detail
 
 
 @pytest.mark.parametrize("sql", BUILTIN_ONLY + WITH_USER_FUNCTIONS)

@@ -29,8 +29,10 @@ class PostgresGrammarGuard:
         """Judge one statement; never raises on any text. Position counts characters from 1.
 
         Of several faults the first in the text is told. ``allow_user_functions=False`` also refuses
-        functions, operators and sampling methods that are not built in; casts to user-defined types, and
-        user-defined functions called as ``row.function``, look like others offline and pass. The places
+        functions, operators and sampling methods that are not built in, and what is built in on newer
+        servers alone where an older one would take it for a call (``json_value(doc, '$.a')``). User-defined
+        functions that look like others offline pass: those that overload a built-in name (``lower(1)`` calls
+        ``public.lower(int)``), those called as ``row.function``, and casts to user-defined types. The places
         ``$1`` to ``$places`` are bound when it runs; any other is refused.
         """
         return self._stack.run(lambda: _judged(sql, allow_user_functions, places))

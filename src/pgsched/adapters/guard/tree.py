@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pgsched.adapters.guard.newer import KINDS, taken_for_a_call
 from pgsched.domain.sql_functions import Effect
 from pgsched.domain.sql_guard import Rule
 from pgsched.domain.sql_policy import (
@@ -88,6 +89,8 @@ class Judge:
             "IntoClause": self._into,
             "LockingClause": self._locking,
         }
+        if not allow_user_functions:
+            self._rules |= dict.fromkeys(KINDS, self._newer)
 
     def findings(self, statement: Any) -> Iterator[Finding]:
         """Walk ``statement`` (a Node holding a SELECT), however deep, and yield what is refused."""
@@ -126,12 +129,9 @@ class Judge:
         return self._rule(descriptor.name), single, repeated
 
     def _rule(self, kind: str) -> _Rule | None:
-        if kind in HARMLESS:
-            return None
         if kind in WRITING:
             return self._writing
-        rule: _Rule = self._rules.get(kind, self._unknown)
-        return rule
+        return self._rules.get(kind, None if kind in HARMLESS else self._unknown)
 
     def _writing(self, node: Any) -> Finding:
         keyword = WRITING[node.DESCRIPTOR.name]
@@ -183,6 +183,17 @@ class Judge:
             return None
         name = _parts(symbols)
         return _refused("operator", name, judge_operator(name, catalog=self._catalog), offset)
+
+    def _newer(self, node: Any) -> Finding | None:
+        newer = taken_for_a_call(node)
+        if newer is None:
+            return None
+        return Finding(
+            rule=Rule.USER_FUNCTION_NOT_ALLOWED,
+            detail=f"{newer.name} is built in from Postgres {newer.since} on, an older server would call a"
+            f" user-defined one, and this source allows built-in functions only; write {newer.way_out}",
+            offset=node.constructor.location if node.DESCRIPTOR.name == "JsonArrayAgg" else node.location,
+        )
 
     def _sampling(self, node: Any) -> Finding | None:
         name = _parts(node.method)
