@@ -7,15 +7,22 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from factories import job_spec
+from dependency_injector import providers
+from factories import job_spec, new_source
 from postgres_fixtures import fresh_source
 from source_fixtures import address_of, run_at
 
 from pgsched.adapters.guard.grammar import PostgresGrammarGuard
+from pgsched.adapters.memory.runs import MemoryRunQueue
+from pgsched.adapters.memory.source import Answer
 from pgsched.adapters.source.sources import PsycopgSources
+from pgsched.application.run_job import RunJob
 from pgsched.application.statements import judge, statement_of
+from pgsched.domain.audit import Actor
+from pgsched.domain.runs import RunStatus
 from pgsched.domain.sources import DataSource
 from pgsched.domain.sql_comments import without_comments
+from pgsched.entrypoints.in_memory import in_memory
 
 GUARD = PostgresGrammarGuard()
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -68,6 +75,24 @@ async def test_a_comment_the_parser_takes_for_an_error_makes_no_difference(anywh
             assert [tuple(row.values()) for row in outcome.data] == anywhere.execute(sql), sql
     finally:
         await sources.close()
+
+
+async def test_runs_and_dry_runs_send_what_was_judged():
+    world = in_memory()
+    container = world.container
+    container.guard.override(providers.Object(GUARD))
+    sql, bare = "select 1 as n where 1 not /* c */ in (2)", "select 1 as n where 1 not         in (2)"
+    # the source answers this text alone
+    world.source.answers[bare] = Answer(rows=({"n": 1},))
+    source = await container.sources().add(new_source())
+    job = await container.jobs().add(job_spec(source.id, sql_text=sql))
+    queue = MemoryRunQueue(world.store)
+    await queue.request(job.id)
+    (claim,) = await queue.claim(1, limit=1)
+    run_job = RunJob(queue, container.vault(), container.guard(), world.source, container.kept())
+    assert (await run_job(claim)).status is RunStatus.SUCCESS
+    assert (await container.dry_run()(job.id, Actor(name="ann"))).rows_returned == 1
+    assert [statement.sql for _, statement in world.source.executed] == [bare, bare]
 
 
 def test_a_server_reads_a_text_the_same_without_what_we_take_for_comments(anywhere):
