@@ -1,4 +1,4 @@
-"""Connections kept between runs, the environment kept out, and a look at a source."""
+"""Connections kept between runs, the environment kept out, and a source that does not answer a look."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from postgres_fixtures import fresh_source, new_name
+from postgres_fixtures import fresh_source
 from source_fixtures import address_of, run, run_at, statement
 
 from pgsched.adapters.source import places, pool, session
@@ -277,74 +277,6 @@ def test_nothing_of_this_machine_leaks_into_a_connection(source_db, tmp_path, ha
         }
     else:
         assert "SourceRefused" in done.stderr
-
-
-async def test_a_reader_is_reported_without_warnings(sources, source_db):
-    report = await sources.inspect(address_of(source_db))
-    assert (report.ok, report.warnings, report.error_code) == (True, (), None)
-    assert report.server_version.split(".")[0] == str(source_db.server.major)
-    assert 0 < report.latency_ms < 1000
-
-
-async def test_what_a_role_could_do_is_said_plainly(sources, source_db):
-    source_db.execute(
-        "create table t (id int); grant insert on t to reader; grant create on schema public to reader"
-    )
-    warnings = " ".join((await sources.inspect(address_of(source_db))).warnings)
-    assert "may write to tables" in warnings
-    assert "create objects in a schema" in warnings
-    source_db.execute("create role powerful login superuser password 'p'")
-    source_db.execute("create role filer login password 'p' in role pg_read_server_files, pg_write_all_data")
-    source_db.execute("create role owner login password 'p' bypassrls; alter table t owner to owner")
-    try:
-        found = {
-            role: " ".join(
-                (await sources.inspect(address_of(source_db, username=role, password="p"))).warnings
-            )
-            for role in ("powerful", "filer", "owner")
-        }
-    finally:
-        source_db.execute("alter table t owner to current_user")
-        source_db.execute("drop role powerful; drop role filer; drop role owner")
-    assert "superuser" in found["powerful"]
-    assert "pg_read_server_files, pg_write_all_data" in found["filer"]
-    assert "may write to tables" in found["filer"]
-    assert "owns tables" in found["owner"]
-    assert "bypass row security" in found["owner"]
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("grant update (id) on t to {role}", "may write to tables"),
-        ("grant usage on sequence s to {role}", "may advance or set sequences"),
-        ("alter materialized view m owner to {role}", "owns tables"),
-        ("alter database {db} owner to {role}", "owns tables, views or the database"),
-        ("grant {group} to {role}", "may write to tables"),
-        ("grant pg_execute_server_program to {role}", "pg_execute_server_program"),
-        ("grant execute on function pg_read_file(text) to {role}", "may read or write files"),
-        ("grant create on database {db} to {role}", "create schemas"),
-        ("alter role {role} createdb", "create roles or databases"),
-    ],
-)
-async def test_each_power_of_a_role_is_said(sources, source_db, given, told):
-    role, group = new_name("role"), new_name("grp")
-    names = {"role": role, "group": group, "db": source_db.dbname}
-    source_db.execute(
-        "create table t (id int); create sequence s; create materialized view m as select 1 as a;"
-        f"create role {role} login noinherit password 'p'; create role {group}; grant insert on t to {group}"
-    )
-    address = address_of(source_db, username=role, password="p")
-    try:
-        assert (await sources.inspect(address)).warnings == ()
-        source_db.execute(given.format(**names))
-        assert told in " ".join((await sources.inspect(address)).warnings)
-    finally:
-        source_db.execute(
-            f"alter database {source_db.dbname} owner to current_user;"
-            f"reassign owned by {role} to current_user;"
-            f"drop owned by {role}, {group}; drop role {role}; drop role {group}"
-        )
 
 
 async def test_a_look_at_a_dead_source_says_what_failed(sources, source_db):
