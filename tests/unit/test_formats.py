@@ -264,6 +264,32 @@ async def test_csv_writes_values_as_they_are_stored() -> None:
     assert told == 'n,j,t,o\r\n0.10,"{""a"": ""x,y""}","a""b\nä",true\r\n'.encode()
 
 
+async def test_csv_has_no_fraction_that_only_keeps_json_readable() -> None:
+    cells = ("100000000000000000000000.0", "18446744073709551616.0", "-9223372036854775809.0")
+    own = (
+        "1234567890123456789.0",
+        "18446744073709551615.0",
+        "0.10",
+        "1.0",
+        "99999999999999999999999.05",
+        "null",
+    )
+    rows = ",".join(f'{{"n":{cell},"z":{cell},"s":{cell},"d":{cell}}}' for cell in (*cells, *own))
+    types = {"n": "numeric", "z": "numeric(30,0)", "s": "numeric(30,1)", "d": "double precision"}
+    fields = [{"name": name, "type": "number", "pgType": type_} for name, type_ in types.items()]
+    run = stored(f'{{"schema":{{"fields":{json.dumps(fields)}}},"data":[{rows}]}}'.encode())
+    told = (await rendered(run, Format.CSV)).decode().split("\r\n")
+    bare = [cell.removesuffix(".0") for cell in cells]
+    assert told[1:4] == [f"{n},{n},{cell},{cell}" for n, cell in zip(bare, cells, strict=True)]
+    assert told[4:-1] == [",".join([cell.replace("null", "")] * 4) for cell in own]
+
+
+async def test_csv_for_spreadsheets_leaves_numbers_in_json_alone() -> None:
+    rows = [{"j": -5, "a": [-5]}, {"j": "=cmd", "a": ["=cmd"]}, {"j": None, "a": None}]
+    told = await rendered(stored(document(rows, j="jsonb", a="text[]")), Format.CSV, csv_safe=True)
+    assert told.decode().split("\r\n")[1:] == ["-5,[-5]", '"""=cmd""","[""=cmd""]"', ",", ""]
+
+
 FORMULAS = ["=1+1", "+1", "-1", "@a", "\tx", "\rx", '=HYPERLINK("http://x,y")', "\nx"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pgsched.adapters.formats.arrow_values import Text, Values, values_of
+from pgsched.adapters.formats.arrow_values import Values, text_of, values_of
 from pgsched.adapters.formats.columns import REWRITTEN_AT_ONCE, CellReader, Column
 
 #: a row group of Parquet is written when it has this many rows or bytes
@@ -71,7 +71,7 @@ class _Tables:
         columns = self._reader.columns(array)
         for place in list(self._looked_at):
             if not self._values[place].fits(columns[place]):
-                self._values[place] = Text()
+                self._values[place] = text_of(self._values[place])
                 self._looked_at.remove(place)
 
     def schema(self) -> Any:

@@ -18,6 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from pgsched.adapters.formats.columns import Column
+from pgsched.adapters.formats.integers import may_have_added, without_added
 
 #: most digits of decimal128 and decimal256
 _DECIMAL128, _DECIMAL256 = 38, 76
@@ -91,6 +92,13 @@ class Text:
         return cell.decode()
 
 
+class Digits(Text):
+    """Numbers that no decimal holds, as texts with all their digits and no fraction that was added."""
+
+    def _text(self, cell: bytes) -> str | None:
+        return super()._text(without_added(cell))
+
+
 class Converted:
     """Texts that a function turns into what Arrow stores."""
 
@@ -143,7 +151,7 @@ class Seen:
     """numeric without precision: 38 digits, as many after the point as its values are seen to have."""
 
     def __init__(self) -> None:
-        self._whole, self._scale = 1, 0
+        self._whole = self._scale = 0
 
     @property
     def type(self) -> Any:
@@ -154,10 +162,9 @@ class Seen:
         """Count digits before and after the point."""
         for cell in cells:
             if cell != _NULL:
-                whole, _, fraction = cell.lstrip(b"-").partition(b".")
-                if fraction == b"0" and len(whole) >= 19:
-                    fraction = b""
-                self._whole = max(self._whole, len(whole))
+                whole, _, fraction = without_added(cell).lstrip(b"-").partition(b".")
+                # the zero before a point is no digit of a decimal
+                self._whole = max(self._whole, len(whole.lstrip(b"0")))
                 self._scale = max(self._scale, len(fraction))
         return self._whole + self._scale <= _DECIMAL128
 
@@ -249,7 +256,7 @@ def values_of(column: Column) -> tuple[Values, bool]:
     oid = column.pg_oid
     numeric = _NUMERIC.fullmatch(column.pg_type)
     if numeric is not None:
-        values, looks = _numeric(numeric[1], numeric[2])
+        values, looks = _numeric(column, numeric[1], numeric[2])
         return (Lists(values), True) if numeric[3] else (values, looks)
     if column.type == "any":
         if oid in _ELEMENTS:
@@ -265,7 +272,12 @@ def values_of(column: Column) -> tuple[Values, bool]:
     return Text(), False
 
 
-def _numeric(precision: str | None, scale: str | None) -> tuple[Values, bool]:
+def text_of(values: Values) -> Values:
+    """Return how the cells are written once one of them does not fit."""
+    return Digits() if isinstance(values, Seen) else Text()
+
+
+def _numeric(column: Column, precision: str | None, scale: str | None) -> tuple[Values, bool]:
     if precision is None or scale is None:
         return Seen(), True
     digits, fraction = int(precision), int(scale)
@@ -274,5 +286,5 @@ def _numeric(precision: str | None, scale: str | None) -> tuple[Values, bool]:
         digits, fraction = digits - fraction, 0
     digits = max(digits, fraction)
     if digits > _DECIMAL256:
-        return Text(), False
+        return Digits() if may_have_added(column) else Text(), False
     return Exact(digits, fraction), False

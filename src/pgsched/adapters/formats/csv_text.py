@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from pgsched.adapters.formats.columns import BETWEEN, REWRITTEN_AT_ONCE, CellReader, Column
+from pgsched.adapters.formats.integers import may_have_added, without_added
 from pgsched.adapters.formats.shape import Shape
 
 _QUOTED = re.compile(rb'[",\r\n]')
@@ -29,6 +30,7 @@ class CsvWriter:
 
     def __init__(self, columns: Sequence[Column], shape: Shape) -> None:
         self._columns = columns
+        self._kinds = [(column.type, may_have_added(column)) for column in columns]
         self._reader = CellReader([column.name for column in columns])
         self._safe = shape.csv_safe
         has_any = any(column.type == "any" for column in columns)
@@ -49,7 +51,8 @@ class CsvWriter:
         if joined is None:
             return b""
         columns = [
-            self._column(cells, column.type) for column, cells in zip(self._columns, joined, strict=True)
+            self._column(without_added(cells) if may_have else cells, type_)
+            for (type_, may_have), cells in zip(self._kinds, joined, strict=True)
         ]
         lines = [b",".join(row) for row in zip(*columns, strict=True)]
         lines.append(b"")
@@ -79,8 +82,8 @@ class CsvWriter:
         if cell == b"null":
             return b""
         if type_ == "any":
-            # json and arrays as JSON text, strings in their quotes
-            return self._field(cell)
+            # json and arrays as JSON text, strings in their quotes: what begins with a sign is a number
+            return _quoted(cell)
         if not cell.startswith(b'"'):
             return cell
         return self._field(_text.decode(cell).encode() if b"\\" in cell else cell[1:-1])
@@ -91,9 +94,11 @@ class CsvWriter:
         if self._safe and text[0] in _FORMULA:
             # quoted too: an apostrophe alone is taken off by some when they save the file again
             return b'"\'%b"' % text.replace(b'"', b'""')
-        if _QUOTED.search(text):
-            return b'"%b"' % text.replace(b'"', b'""')
-        return text
+        return _quoted(text)
+
+
+def _quoted(text: bytes) -> bytes:
+    return b'"%b"' % text.replace(b'"', b'""') if _QUOTED.search(text) else text
 
 
 def _bare(cell: bytes) -> bytes:
