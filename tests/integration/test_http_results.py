@@ -125,6 +125,28 @@ def test_malformed_parameter_is_named(api: httpx.Client, path: str, asked: str) 
     assert answer.json()["errors"][0]["field"] == asked.partition("=")[0]
 
 
+def test_faults_of_the_shape_are_told_with_all_others(api: httpx.Client) -> None:
+    asked = {"format": "xls", "rows": "x", "status": "done", "params": "-", "bigint": "1"}
+    answer = api.get("/api/queries/large/runs/latest", params=asked)
+    assert problem(answer) == (400, "invalid_request")
+    told = {fault["field"]: fault["message"] for fault in answer.json()["errors"]}
+    assert set(told) == set(asked)
+    assert told["format"] == "must be one of table, records, columns, csv, ndjson, parquet, arrow, not xls"
+    # before the other thing that is wrong with it
+    refused = api.get("/api/queries/large/runs/latest?rows=x", headers={"Accept": "image/png"})
+    assert problem(refused) == (400, "invalid_request")
+
+
+def test_column_whose_name_holds_a_line_break_is_picked(seeded: Database, api: httpx.Client) -> None:
+    rows = Rows(conninfo=seeded.conninfo, names=NUMBERS)
+    name = "new\r\nline"
+    fields = [{"name": name, "type": "integer", "pgType": "integer", "pgOid": 23}]
+    document = {"schema": {"fields": fields, "pandas_version": "1.4.0"}, "data": [{name: 1}]}
+    run = rows.run(rows.query(), document=document)
+    answer = api.get(f"/api/runs/{run}", params={"format": "records", "columns": f'"{name}"'})
+    assert answer.json() == [{name: 1}]
+
+
 def test_conditional_request_reads_no_rows_and_head_sends_none(api: httpx.Client, path: str) -> None:
     for asked in ("", "?format=csv", "?format=parquet", "?rows=5,10", "?format=ndjson&columns=t"):
         first = api.get(path + asked)

@@ -149,3 +149,23 @@ def test_query_key_knows_what_can_be_none(text: str) -> None:
 def test_run_key_knows_what_can_be_none(text: str) -> None:
     with pytest.raises(NotFound):
         run_key(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a,b", ("a", "b")),
+        ('"a,b",c', ("a,b", "c")),
+        ('"say ""a"""', ('say "a"',)),
+        ('"new\nline",b', ("new\nline", "b")),
+        ('"\r",b', ("\r", "b")),
+        ('b,"\r\n"', ("b", "\r\n")),
+    ],
+)
+def test_columns_are_read_as_csv_has_them(text: str, names: tuple[str, ...]) -> None:
+    assert read("columns", [text]) == names
+
+
+@pytest.mark.parametrize("text", ["", "a,", "a\nb", "a\n", "a\r", "\n", '"a', '"a\n', '"a"b', '"a"\n'])
+def test_columns_refuse(text: str) -> None:
+    assert refused("columns", [text]) == "columns"

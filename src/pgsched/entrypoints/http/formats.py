@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgsched.adapters.formats.shape import Format, Shape, available
-from pgsched.domain.errors import FieldFault, InvalidInput
 from pgsched.entrypoints.http import wire
 from pgsched.entrypoints.http.parameters import Faults
 from pgsched.entrypoints.http.problems import FormatUnavailable
@@ -24,21 +23,22 @@ _ACCEPTED = {
 }
 
 
-def shape_of(request: Request[Any, Any, Any]) -> Shape:
-    """Read the shape that a request asks for.
+def shape_of(request: Request[Any, Any, Any], faults: Faults) -> Shape:
+    """Read the shape that a request asks for, after its other parameters.
 
     Raises:
-        InvalidInput: a parameter is malformed.
+        InvalidInput: this parameter or one before it is malformed.
         FormatUnavailable: this server does not write the format, or nothing that is accepted.
     """
     asked = request.query_params
-    with Faults() as faults:
-        offset, limit = faults.rows(asked.get("rows"))
-        columns = faults.columns(asked.getall("columns", []))
-        bigint = faults.choice("bigint", asked.get("bigint"), ("number", "string"))
-        csv_safe = faults.choice("csv_safe", asked.get("csv_safe"), ("0", "1"))
+    format_ = faults.choice("format", asked.get("format"), tuple(Format))
+    offset, limit = faults.rows(asked.get("rows"))
+    columns = faults.columns(asked.getall("columns", []))
+    bigint = faults.choice("bigint", asked.get("bigint"), ("number", "string"))
+    csv_safe = faults.choice("csv_safe", asked.get("csv_safe"), ("0", "1"))
+    faults.refuse()
     return Shape(
-        format=chosen(asked.get("format"), request.headers.get("accept")),
+        format=chosen(None if format_ is None else Format(format_), request.headers.get("accept")),
         columns=columns,
         offset=offset,
         limit=limit,
@@ -47,23 +47,15 @@ def shape_of(request: Request[Any, Any, Any]) -> Shape:
     )
 
 
-def chosen(format_: str | None, accept: str | None) -> Format:
-    """Decide on the format: the parameter wins over the Accept header (RFC 9110 §12.5.1).
+def chosen(wanted: Format | None, accept: str | None) -> Format:
+    """Decide on the format: what the parameter names wins over the Accept header (RFC 9110 §12.5.1).
 
     Raises:
-        InvalidInput: the parameter names no format.
         FormatUnavailable: this server does not write it, or nothing that is accepted.
     """
-    if format_ is not None:
-        try:
-            wanted = Format(format_)
-        except ValueError:
-            message = f"must be one of {', '.join(Format)}"
-            raise InvalidInput.of(FieldFault(field="format", message=message)) from None
-    elif accept is None or accept.strip() in ("", "*/*"):
+    if wanted is None and (accept is None or accept.strip() in ("", "*/*")):
         return Format.TABLE
-    else:
-        wanted = _negotiated(accept)
+    wanted = wanted or _negotiated(accept or "")
     if wanted not in available():
         raise FormatUnavailable(
             f"{wanted} needs pgsched's extra arrow, which is not installed; ask for one of {_available()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -91,7 +92,12 @@ class Faults:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Raise InvalidInput when there was a fault."""
-        if kind is None and self._faults:
+        if kind is None:
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Raise InvalidInput when there was a fault so far: before what would hide it."""
+        if self._faults:
             raise InvalidInput.of(*self._faults)
 
     def add(self, field: str, message: str) -> None:
@@ -172,14 +178,17 @@ class Faults:
         return 0, None
 
     def columns(self, texts: Sequence[str]) -> tuple[str, ...] | None:
-        """Read ``columns``: names joined by commas; one with a comma or a quote in it is quoted as in CSV."""
+        """Read ``columns``: names joined by commas; with a comma, a quote or a line end quoted as in CSV."""
         if not texts:
             return None
         names: dict[str, None] = {}
         for text in texts:
             try:
-                lines = list(csv.reader([text], strict=True)) if "\n" not in text else []
+                # a line may end inside quotes alone
+                lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
             except csv.Error:
+                lines = []
+            if text.endswith(("\r", "\n")):
                 lines = []
             if len(lines) != 1 or not lines[0] or not all(lines[0]):
                 self.add("columns", f"must be names joined by commas, not {shown(text) or 'empty'}")

@@ -70,10 +70,10 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def latest(request: _Request, qid: Qid) -> ASGIResponse:
-        shape = shape_of(request)
         with Faults() as faults:
             status = faults.status(request.query_params.get("status"), default=RunStatus.SUCCESS)
             params = faults.params(request.query_params.get("params"))
+            shape = shape_of(request, faults)
         audience, whole = caller_of(request).audience, wants_whole(request, shape)
         found = await view.latest(audience, query_key(qid), status=status, params=params, whole=whole)
         return await told(request, view, found, shape)
@@ -87,7 +87,8 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
         responses=answers(wire.RunWithResult, "The run.", 404, 406, 503, tagged=True),
     )
     async def one(request: _Request, run_id: RunId) -> ASGIResponse:
-        shape = shape_of(request)
+        with Faults() as faults:
+            shape = shape_of(request, faults)
         audience, whole = caller_of(request).audience, wants_whole(request, shape)
         return await told(request, view, await view.one(audience, run_key(run_id), whole=whole), shape)
 
@@ -114,9 +115,9 @@ def routes(view: RunView) -> list[HTTPRouteHandler]:
         return await _neighbour(request, qid, run_id, newer=True)
 
     async def _neighbour(request: _Request, qid: str, run_id: str, *, newer: bool) -> ASGIResponse:
-        shape = shape_of(request)
         with Faults() as faults:
             params = faults.params(request.query_params.get("params"))
+            shape = shape_of(request, faults)
         audience, whole = caller_of(request).audience, wants_whole(request, shape)
         found = await view.neighbour(
             audience, query_key(qid), run_key(run_id), newer=newer, whole=whole, params=params
