@@ -142,8 +142,9 @@ async def test_unknown_query_is_not_found(world: World, key: str | int) -> None:
         world.run_view.page(EVERYTHING, key, RunFilter()),
         world.run_view.neighbour(EVERYTHING, key, run.id, newer=False),
     ):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound) as caught:
             await read
+        assert caught.value.noun == "query"
 
 
 # one run
@@ -207,6 +208,14 @@ async def test_latest_is_the_highest_success(world: World) -> None:
     latest = await world.run_view.latest(PUBLIC, job.spec.name)
     assert latest.run.id == runs[4]
     assert json.loads(latest.result)["data"] == [{"n": 4}]
+
+
+async def test_latest_tells_a_query_without_such_a_run_from_none_that_may_be_seen(world: World) -> None:
+    shown, hidden = await world.job(), await world.job(visibility=Visibility.RESTRICTED)
+    for job, noun in ((shown, "success run of query"), (hidden, "query")):
+        with pytest.raises(NotFound) as caught:
+            await world.run_view.latest(PUBLIC, job.spec.name)
+        assert caught.value.noun == noun
 
 
 async def test_latest_of_another_status(world: World) -> None:

@@ -112,6 +112,7 @@ class PostgresRunView(Reader):
             where {_job_is(query)} and {MAY_SEE}"""
         rows = await self.ask(statement, {"key": query, "params": params, **audience_parameters(audience)})
         if not rows:
+            await self._query(audience, query)  # NotFound where there is none that may be seen
             what = "run" if status is None else f"{status} run"
             raise NotFound(f"{what} of query", query)
         row = rows[0]
