@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from litestar import Request
 
 #: changes when the bytes of an answer would for another reason than its run
-_WRITTEN = "1"
+_WRITTEN = "2"
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
