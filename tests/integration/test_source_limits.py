@@ -164,7 +164,7 @@ async def test_rows_that_arrive_together_are_handed_out_in_parts_that_can_be_sto
     async with sources.execute(address_of(source_db), wanted) as stream:
         sizes = [len(batch.data) async for batch in stream]
     assert (stream.rows, stream.truncated) == (20, False)
-    assert max(sizes) < 36_000_000
+    assert max(sizes) < 6_000_000
 
 
 async def test_a_row_beyond_what_jsonb_holds_is_refused_before_it_is_written(source_db, sources, monkeypatch):
@@ -176,6 +176,14 @@ async def test_a_row_beyond_what_jsonb_holds_is_refused_before_it_is_written(sou
     for cut in ({"max_rows": 1}, {"max_bytes": 1_999_999}, {"on_limit": OnLimit.SAMPLE}):
         outcome = await run(sources, source_db, sql, **cut)
         assert (outcome.rows, outcome.truncated) == (1, True)
+
+
+async def test_a_connection_is_not_kept_with_the_buffers_of_large_rows(source_db, sources, monkeypatch):
+    monkeypatch.setattr(cursor, "PART_BYTES", 500)
+    monkeypatch.setattr(cursor, "LARGE_BYTES", 1000)
+    for size, kept in ((1000, 1), (1001, 0)):
+        await run(sources, source_db, f"select repeat('x', {size}) t")
+        assert sources.kept() == kept
 
 
 async def test_memory_does_not_grow_with_the_result(source_db, sources):

@@ -57,7 +57,12 @@ class Finishing:
         self._waiting.append(ending)
         if self._busy is None:
             self._busy = asyncio.create_task(self._record_waiting())
-        return await ending.run
+        try:
+            return await ending.run
+        finally:
+            # here and below: an error leads to the frames it came through; one that leads back to it keeps
+            # the result until the collector looks
+            del ending
 
     async def _record_waiting(self) -> None:
         try:
@@ -84,8 +89,7 @@ class Finishing:
         except (DataError, ProgramLimitExceeded):
             await asyncio.gather(*(self._record_alone(each) for each in together))
         except BaseException as error:
-            for ending in together:
-                _tell(ending, error)
+            _tell_all(together, error)
             if not isinstance(error, Exception):
                 raise
         else:
@@ -93,12 +97,16 @@ class Finishing:
             for ending in together:
                 row = ended.get(ending.hold.run_id)
                 _tell(ending, lost(ending.hold) if row is None else run_from(row))
+        finally:
+            del together, small, others
 
     async def _record_alone(self, ending: _Ending) -> None:
         try:
             _tell(ending, await self._alone(ending.hold, ending.success))
         except Exception as error:
             _tell(ending, error)
+        finally:
+            del ending
 
     async def _alone(self, hold: Hold, success: Success) -> Run:
         try:
@@ -122,6 +130,11 @@ def rejected(error: DataError | ProgramLimitExceeded) -> ResultRejected:
     is_long = isinstance(error, ProgramLimitExceeded)
     way_out = "select a part of the value, or fewer columns" if is_long else "round or cast the column"
     return ResultRejected(f"the result cannot be stored as jsonb: {primary}; {way_out}")
+
+
+def _tell_all(endings: list[_Ending], error: BaseException) -> None:
+    for ending in endings:
+        _tell(ending, error)
 
 
 def _tell(ending: _Ending, outcome: Run | BaseException) -> None:

@@ -143,8 +143,13 @@ class Pipeline:
             failed = await self._receive_synced()
         except TimeoutError:
             raise OperationalError(f"no answer within {self.within_s:g} s") from None
-        if failed is not None:
-            raise failed
+        try:
+            if failed is not None:
+                raise failed
+        finally:
+            # here and below: an error and a frame that know each other wait for the collector, and keep what
+            # was sent until then
+            del failed
 
     async def _receive_synced(self) -> Exception | None:
         failed: Exception | None = None
@@ -154,13 +159,16 @@ class Pipeline:
             raise
         except Exception as error:
             failed = error
-        # an error at commit comes in place of the sync's answer
-        while (result := await self._result()) is None or result.status != ExecStatus.PIPELINE_SYNC:
-            if result is None and self._pgconn.status != ConnStatus.OK:
-                raise failed or OperationalError("the connection ended in the middle of an answer")
-            if result is not None and result.status == ExecStatus.FATAL_ERROR and failed is None:
-                failed = error_from_result(result, encoding=self._adapter.encoding)
-        return failed
+        try:
+            # an error at commit comes in place of the sync's answer
+            while (result := await self._result()) is None or result.status != ExecStatus.PIPELINE_SYNC:
+                if result is None and self._pgconn.status != ConnStatus.OK:
+                    raise failed or OperationalError("the connection ended in the middle of an answer")
+                if result is not None and result.status == ExecStatus.FATAL_ERROR and failed is None:
+                    failed = error_from_result(result, encoding=self._adapter.encoding)
+            return failed
+        finally:
+            del failed
 
     async def _receive(self) -> None:
         failed: Exception | None = None
@@ -179,8 +187,11 @@ class Pipeline:
                 failed = error_from_result(result, encoding=self._adapter.encoding)
             while await self._result() is not None:
                 pass
-        if failed is not None:
-            raise failed
+        try:
+            if failed is not None:
+                raise failed
+        finally:
+            del failed
 
     def _read(self, result: pq.PGresult, answer: Answer, name: bytes) -> None:
         answer.count = result.command_tuples or 0

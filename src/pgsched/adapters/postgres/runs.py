@@ -35,6 +35,8 @@ LIGHT_S = 5.0
 AGAIN_S = (0.002, 0.008, 0.03)
 #: seconds for what may be much at once
 HEAVY_S = 15.0
+#: bytes of a chunk beyond which its connection does not serve again
+HUGE_BYTES = 8 << 20
 
 _Row = dict[str, Any]
 
@@ -113,11 +115,15 @@ class PostgresRunQueue:
         async with self._database.connection() as connection:
             try:
                 inserted = await connection.execute(sql.STAGE, parameters)
+                # Nothing inserted: lost, or the same chunk came twice because an answer was lost.
+                if not inserted.rowcount and await _first(connection, sql.IS_HELD, parameters) is None:
+                    raise lost(hold)
             except (DataError, ProgramLimitExceeded) as error:
                 raise rejected(error) from None
-            # Nothing inserted: lost, or the same chunk came twice because an answer was lost.
-            if not inserted.rowcount and await _first(connection, sql.IS_HELD, parameters) is None:
-                raise lost(hold)
+            finally:
+                if len(rows) > HUGE_BYTES:
+                    # libpq's buffer for what it sends never shrinks, and each connection has one
+                    await connection.close()
 
     async def succeed(self, hold: Hold, success: Success) -> Run:
         """Store result and status in one transaction."""

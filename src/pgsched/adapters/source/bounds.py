@@ -9,9 +9,10 @@ from pgsched.domain.errors import ResultRejected
 
 #: bytes of one string of jsonb, and of one object or array in all: JENTRY_OFFLENMASK of utils/jsonb.h
 MOST_ROW_BYTES = (1 << 28) - 1
-#: bytes of values that are written and stored together, unless one row has more: numbers take jsonb up to six
-#: times what their digits do
-PART_BYTES = 32 << 20
+#: bytes of values that are written and stored together, unless one row has more
+PART_BYTES = 4 << 20
+#: bytes of rows that came together beyond which their connection is not kept: libpq's buffers never shrink
+LARGE_BYTES = 32 << 20
 
 
 def size_of(row: Row) -> int:

@@ -27,7 +27,7 @@ from psycopg.pq import abc as pq
 from psycopg.types.string import ByteaBinaryLoader
 
 from pgsched.adapters.source.arguments import evaluated, of_an_expression
-from pgsched.adapters.source.bounds import MOST_ROW_BYTES, PART_BYTES, parted, refuse_unstorable
+from pgsched.adapters.source.bounds import LARGE_BYTES, MOST_ROW_BYTES, PART_BYTES, parted, refuse_unstorable
 from pgsched.adapters.source.catalog import TypeKey, column_types, known_types
 from pgsched.adapters.source.cost import EXPLAIN, refuse_costly
 from pgsched.adapters.source.encoding import Row, RowEncoder
@@ -91,6 +91,8 @@ class RowStream:
         self._asked: deque[int] = deque()
         #: whether all rows came and only the cleanup is under way
         self._is_fetched = False
+        #: whether rows came that left their connection with large buffers
+        self.is_large = False
         #: whether max_bytes has no room for the next row
         self._is_full = False
 
@@ -314,6 +316,7 @@ class RowStream:
         size = self._size_of(rows)
         if size <= PART_BYTES:
             return [(rows, size)]
+        self.is_large = self.is_large or size > LARGE_BYTES
         return [(part, self._size_of(part)) for part in parted(rows)]
 
     async def _batch(self, rows: list[Row], size: int) -> RowBatch | None:

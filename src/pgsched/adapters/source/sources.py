@@ -71,7 +71,7 @@ class PsycopgSources:
         try:
             yield stream
             # before the run ends, which frees its place at the source
-            may_stay = keep is not None and not session.is_old
+            may_stay = keep is not None and not session.is_old and not stream.is_large
             if keep is not None and may_stay and await self._kept.has_place(address, keep):
                 self._kept.settle(
                     address, session, stream.settle, is_sent=stream.is_cleanup_sent, keep_s=keep_s
