@@ -83,17 +83,18 @@ class Talk:
 
 
 class LyingServer:
-    """Believable until a FETCH (or the login, or the DECLARE) meets the lie it was given."""
+    """Believable until a FETCH (or the login, the BEGIN, or the DECLARE) meets the lie it was given."""
 
     def __init__(
         self,
         *,
         fetch: Lie | None = None,
         declare: Lie | None = None,
+        begin: Lie | None = None,
         login: Lie | None = None,
         columns: tuple[int, ...] = (TEXT,),
     ) -> None:
-        self._lies = {"FETCH": fetch, "DECLARE": declare}
+        self._lies = {"FETCH": fetch, "DECLARE": declare, "BEGIN": begin}
         self._login = login
         self._columns = columns
         self._tasks: set[asyncio.Task[None]] = set()

@@ -158,6 +158,42 @@ async def test_a_lie_in_place_of_the_columns_is_one_clear_error(sources, name):
             await ask(sources, server)
 
 
+async def ever_more_settings(talk):
+    number = 0
+    while True:
+        await talk.say(b"".join(message(b"S", b"p%d\0v\0" % each) for each in range(number, number + 500)))
+        number += 500
+
+
+async def ever_more_settings_among_rows(talk):
+    number = 0
+    while True:
+        await talk.say(b"".join(message(b"S", b"p%d\0v\0" % each) for each in range(number, number + 1000)))
+        await talk.say(data_row(b"1") * 60)
+        number += 1000
+
+
+@pytest.mark.parametrize("place", ["login", "declare", "fetch", "among rows"])
+async def test_ever_more_settings_do_not_keep_a_worker_busy(sources, place):
+    """libpq looks each of them up among all before."""
+    lie = {"fetch": ever_more_settings_among_rows} if place == "among rows" else {place: ever_more_settings}
+    began = time.thread_time()
+    async with LyingServer(**lie) as server:
+        with pytest.raises(ProtocolBroken):
+            await ask(sources, server, timeout_ms=20_000)
+    assert time.thread_time() - began < 5
+
+
+async def says_much_about_a_begin(talk):
+    await talk.say(*[notice(b"x" * 9_000)] * 200)
+
+
+async def test_much_in_answer_to_a_statement_of_ours_is_one_clear_error(sources):
+    async with LyingServer(begin=says_much_about_a_begin) as server:
+        with pytest.raises(ProtocolBroken, match="in answer to a statement of pgsched"):
+            await ask(sources, server, timeout_ms=5000)
+
+
 async def test_a_catalog_that_lies_about_a_type_is_one_clear_error(sources):
     async with LyingServer(columns=(4711,)) as server:
         with pytest.raises(ProtocolBroken):

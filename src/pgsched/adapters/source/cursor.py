@@ -33,7 +33,7 @@ from pgsched.adapters.source.cost import EXPLAIN, refuse_costly
 from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.adapters.source.faults import broken, deadline_passed, lost, query_fault
 from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
-from pgsched.adapters.source.session import MOST_WAITED_BYTES, Command, CommandFailed, Session
+from pgsched.adapters.source.session import MOST_OWN_BYTES, MOST_WAITED_BYTES, Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
 from pgsched.domain.errors import LimitExceeded, QueryFailed, SourceFault
 from pgsched.domain.parameters import SCHEDULED_AT
@@ -103,17 +103,21 @@ class RowStream:
             QueryFailed, QueryTimeout, SourceUnreachable: as the execution port says.
         """
         session, statement = self._session, self._statement
-        session.most_waited_bytes = MOST_WAITED_BYTES + statement.max_bytes
         self._sent_at = asyncio.get_running_loop().time()
         # asking the catalog about a type takes a round trip between DECLARE and FETCH
         at_once = session.knows_columns_of(statement.sql)
+        has_expressions = any(argument.sql is not None for argument in statement.arguments)
+        # rows, values and plans are the source's, the rest answers statements of ours
+        most_waited_bytes = MOST_WAITED_BYTES + statement.max_bytes
+        are_ours = not (at_once or has_expressions or statement.max_cost is not None)
+        session.most_waited_bytes = MOST_OWN_BYTES if are_ours else most_waited_bytes
         before = 0
         session.deadline = self._sent_at + (statement.timeout_ms + GRACE_MS) / 1000
         try:
             session.send(BEGIN)
             session.send(pins_for(statement, session.defaults))
             arguments = self._arguments
-            if any(argument.sql is not None for argument in statement.arguments):
+            if has_expressions:
                 arguments = await self._evaluate()
             else:
                 before = 2
@@ -137,6 +141,7 @@ class RowStream:
                 description = (await session.results(before + 2))[-1]
                 self._learn(description, await column_types(session, _keys(description)))
                 await self._send_fetch()
+            session.most_waited_bytes = most_waited_bytes
             session.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
         except TimeoutError:
             raise deadline_passed(statement.timeout_ms) from None

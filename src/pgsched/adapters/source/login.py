@@ -29,8 +29,9 @@ _SASL_CONTINUE = 11
 _ROUNDS = re.compile(rb"(?:^|,)i=0*(\d+)")
 #: seconds between two looks for the rest of a message
 _LOOK_S = 0.005
-#: most bytes that a server may send until a client is logged in, certificates included
-MOST_LOGIN_BYTES = 1 << 20
+#: most bytes that a server may send until a client is logged in, certificates included; usual are one to six
+#: thousand. libpq looks for a setting's name among all it was told, so the time grows with their square
+MOST_LOGIN_BYTES = 1 << 16
 #: place of tcpi_bytes_received in the kernel's struct tcp_info (linux/tcp.h)
 _RECEIVED_AT = 128
 

@@ -13,7 +13,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -23,17 +23,25 @@ from psycopg.pq import abc as pq
 from pgsched.adapters.sockets import Reader, ready
 from pgsched.adapters.source.faults import broken, lost, too_much
 from pgsched.adapters.source.login import received_bytes
-from pgsched.domain.errors import SourceUnreachable
+from pgsched.domain.errors import PgschedError, SourceUnreachable
 from pgsched.domain.results import ColumnType
 
 #: seconds given to a cancel request before the connection is closed regardless
-_CANCEL_TIMEOUT_S = 2.0
+_CANCEL_TIMEOUT_S = 1.5
 #: seconds for which a session serves one run after the other
 MOST_AGE_S = 600.0
 #: statements remembered; a session that forgets one takes a round trip more
 _MOST_STATEMENTS = 1000
 #: most bytes that a source may send before a result is complete, beyond what a statement allows itself
 MOST_WAITED_BYTES = 64 << 20
+#: the same where only statements of pgsched's own are answered
+MOST_OWN_BYTES = 1 << 20
+#: seconds that libpq may take for one result before it is looked at how many those are in all
+_SLOW_S = 0.001
+#: seconds that libpq may take in all, and bytes that it must take in for each second more; it takes hundreds
+#: of millions, but is soon slower than this where a source tells it ever more settings
+_MOST_SPENT_S = 0.25
+_LEAST_SPEED = 16 << 20
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
 
 
@@ -115,7 +123,11 @@ class Session:
             raise lost(f"no descriptor to watch it by: {error.strerror}") from None
         self._reader = Reader(self._socket.fileno())
         #: most bytes that may arrive before a result is complete
-        self.most_waited_bytes = MOST_WAITED_BYTES
+        self.most_waited_bytes = MOST_OWN_BYTES
+        #: tells how long libpq takes for what has arrived
+        self._clock: Callable[[], float] = time.perf_counter
+        #: seconds of this thread that it took, where it took long
+        self._spent_s = 0.0
         #: loop time at which waiting for the source ends with TimeoutError, None for never
         self.deadline: float | None = None
         #: whether everything asked was answered and the next run may use the connection
@@ -192,17 +204,50 @@ class Session:
         """Return the next result, None where one command's results end."""
         begun_at: int | None = None
         try:
-            while self.pgconn.is_busy():
+            # written out, with a clock that costs no system call: this is done for each answer of each run
+            clock = self._clock
+            began_at = clock()
+            is_busy = self.pgconn.is_busy()
+            spent_s = clock() - began_at
+            while is_busy:
                 await self._reader.ready(self.deadline)
+                began_at = clock()
                 self.pgconn.consume_input()
+                is_busy = self.pgconn.is_busy()
+                spent_s += clock() - began_at
                 # libpq holds a message whole, and every notification; it has no bound of its own
                 received = received_bytes(self._socket)
                 begun_at = received if begun_at is None else begun_at
                 if received - begun_at > self.most_waited_bytes:
-                    raise too_much(self.most_waited_bytes)
+                    raise self._too_much()
+                if spent_s > _SLOW_S:
+                    self._judge(spent_s)
+                    clock, spent_s = self._clock, 0.0
+            if spent_s > _SLOW_S:
+                self._judge(spent_s)
             return self.pgconn.get_result()
         except psycopg.Error as error:
             raise lost(str(error)) from None
+
+    def _judge(self, spent_s: float) -> None:
+        """Count time in which libpq looked at what had arrived, and nobody else had a turn.
+
+        Raises:
+            ProtocolBroken: it was more than what arrived is worth.
+        """
+        if self._clock is not time.thread_time:
+            # the system may have had something else to do; from now on only time of our own counts
+            self._clock = time.thread_time
+            return
+        self._spent_s += spent_s
+        received = received_bytes(self._socket)
+        if received and self._spent_s > _MOST_SPENT_S + received / _LEAST_SPEED:
+            raise broken(f"libpq takes {self._spent_s:.1f} s for {received} bytes")
+
+    def _too_much(self) -> PgschedError:
+        if self.most_waited_bytes > MOST_OWN_BYTES:
+            return too_much(self.most_waited_bytes)
+        return broken(f"more than {self.most_waited_bytes} bytes in answer to a statement of pgsched's own")
 
     async def results(self, count: int, *, then_sync: bool = True) -> list[pq.PGresult]:
         """Return one result for each of ``count`` commands and pass the sync after them.
