@@ -16,7 +16,7 @@ from pgsched.application import held_runs
 from pgsched.application.elapsed import elapsed_s
 from pgsched.application.held_runs import HeldRuns
 from pgsched.application.run_job import RunJob
-from pgsched.domain.errors import DatabaseUnavailable
+from pgsched.domain.errors import DatabaseUnavailable, SourceUnreachable
 from pgsched.domain.runs import RunStatus
 from pgsched.entrypoints.in_memory import InMemory, in_memory
 
@@ -76,6 +76,10 @@ def run_job_on(world: InMemory, queue: MemoryRunQueue, source: ScriptedSource | 
     return RunJob(queue, container.vault(), container.guard(), source or world.source, container.kept())
 
 
+def told(caplog: pytest.LogCaptureFixture, action: str) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if getattr(record, "action", "") == action]
+
+
 async def test_lease_is_distrusted_while_its_renewal_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     # Regression: one task renewed and distrusted in turn, and the hanging renewal outlasted the lease.
     for name, value in (("LOOK_EVERY_S", 0.02), ("RENEW_EVERY_S", 0.1), ("SELF_KILL_S", 0.4)):
@@ -112,8 +116,37 @@ async def test_unforeseen_fault_while_recording_is_logged(caplog: pytest.LogCapt
         async with asyncio.timeout(5):
             await freed.wait()
     assert len(held) == 0
-    told = [record for record in caplog.records if getattr(record, "action", "") == "run.unrecorded"]
-    assert [record.run_id for record in told] == [claim.hold.run_id]
+    assert [record.run_id for record in told(caplog, "run.unrecorded")] == [claim.hold.run_id]
+
+
+async def test_the_log_tells_of_a_run_that_was_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    world = in_memory()
+    world.source.answers[SQL] = Answer(hangs=True)
+    queue, freed = MemoryRunQueue(world.store), asyncio.Event()
+    held = HeldRuns(queue, run_job_on(world, queue), freed)
+    claim = await claimed(world, queue)
+    with caplog.at_level(logging.INFO, "pgsched"):
+        held.carry(claim, asked_at=elapsed_s())
+        await asyncio.sleep(0.05)
+        held.cancel([claim.hold.run_id])
+        async with asyncio.timeout(5):
+            await freed.wait()
+    assert [(line.run_id, line.getMessage()) for line in told(caplog, "run.ended")] == [
+        (claim.hold.run_id, "run ended: cancelled")
+    ]
+
+
+async def test_the_log_tells_when_a_run_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    world = in_memory()
+    world.source.answers[SQL] = Answer(error=SourceUnreachable("away"))
+    queue = MemoryRunQueue(world.store)
+    claim = await claimed(world, queue)
+    with caplog.at_level(logging.INFO, "pgsched"):
+        await run_job_on(world, queue)(claim)
+    assert [line.getMessage() for line in told(caplog, "run.queued_again")] == [
+        "run queued again: attempt 2 in 5 s"
+    ]
+    assert told(caplog, "run.ended") == []
 
 
 async def test_run_begun_in_an_outage_is_not_lost() -> None:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from pgsched.application.elapsed import elapsed_s
 from pgsched.application.ports.queue import Claim, RunQueue
-from pgsched.application.run_job import RunJob
+from pgsched.application.run_job import RunJob, tell_end
 from pgsched.domain.errors import DatabaseFault, LeaseLost
 from pgsched.domain.runs import RENEW_EVERY_S, SELF_KILL_S
 
@@ -180,7 +180,7 @@ class HeldRuns:
 
     async def _record_cancelled(self, held: _Held) -> None:
         try:
-            await self._queue.cancelled(held.claim.hold)
+            tell_end(held.claim, await self._queue.cancelled(held.claim.hold))
         except (LeaseLost, DatabaseFault):
             # Whoever rescues the run finds the request and records it.
             log.warning(

@@ -16,7 +16,7 @@ from pgsched.application.sources import address_of
 from pgsched.application.staging import Staging
 from pgsched.application.statements import judge, statement_of
 from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, LeaseLost, PgschedError
-from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Run, Success, retry_delay
+from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Run, RunStatus, Success, retry_delay
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +63,8 @@ class RunJob:
             log.exception("run failed inside pgsched", extra={"action": "run.internal_error", **_ids(claim)})
             text = "an internal error; the worker's log says more"
             run = await self._fail(claim, Failure(code="internal_error", message=text, public=text))
-        log.info(
-            "run ended: %s",
-            run.status,
-            extra={"action": "run.ended", "status": str(run.status), **_ids(claim)},
-        )
+        if run.status.is_terminal:
+            tell_end(claim, run)
         return run
 
     async def _execute(self, claim: Claim) -> Success:
@@ -133,7 +130,15 @@ class RunJob:
             "" if delay is None else f", tried again in {delay:.0f} s",
             extra={"action": "run.failed", "error_code": failure.code, **_ids(claim)},
         )
-        return await _through_outages(lambda: self._queue.fail(claim.hold, failure, retry_in_s=delay))
+        run = await _through_outages(lambda: self._queue.fail(claim.hold, failure, retry_in_s=delay))
+        if run.status is RunStatus.QUEUED and delay is not None:
+            log.info(
+                "run queued again: attempt %d in %.0f s",
+                claim.attempt + 1,
+                delay,
+                extra={"action": "run.queued_again", "status": str(run.status), **_ids(claim)},
+            )
+        return run
 
 
 async def _through_outages(act: Callable[[], Awaitable[_T]]) -> _T:
@@ -147,6 +152,15 @@ async def _through_outages(act: Callable[[], Awaitable[_T]]) -> _T:
             return await act()
         except DatabaseUnavailable:
             await asyncio.sleep(AGAIN_S)
+
+
+def tell_end(claim: Claim, run: Run) -> None:
+    """Log that a claim's run is over."""
+    log.info(
+        "run ended: %s",
+        run.status,
+        extra={"action": "run.ended", "status": str(run.status), **_ids(claim)},
+    )
 
 
 def _ids(claim: Claim) -> dict[str, int]:
