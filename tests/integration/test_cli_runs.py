@@ -78,6 +78,19 @@ def test_runs_show_prints_the_stored_result_digit_by_digit(place):
     assert place.json("runs", "show", str(place.failed["id"]))["result"] is None
 
 
+def test_a_stored_result_cannot_steer_the_terminal(place):
+    place.add_query("steering", "select U&'a\\009b31m\\202eb é' as text")
+    run = place.json("queries", "run", "steering", "--wait")
+    shown = [
+        place.run("runs", "show", str(run["id"]), "--json"),
+        place.run("queries", "test", "steering", "--json"),
+    ]
+    for done in shown:
+        assert done.stdout.removesuffix("\n").isprintable()
+        assert "é" in done.stdout
+        assert json.loads(done.stdout)["result"]["data"] == [{"text": "a\x9b31m\u202eb é"}]
+
+
 def test_runs_show_without_json_is_a_card(place):
     lines = place.run("runs", "show", str(place.failed["id"])).stdout.splitlines()
     assert "error_code:      query_failed" in lines

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from pgsched.domain.errors import EmbeddedFault, FieldFault, InvalidInput, NameTaken
 from pgsched.entrypoints.cli.main import one_line
-from pgsched.entrypoints.cli.output import card, emit, json_option, plain, table, timestamp
+from pgsched.entrypoints.cli.output import card, emit, json_option, plain, printable_json, table, timestamp
 
 
 class Colour(StrEnum):
@@ -97,6 +97,24 @@ def test_json_is_one_document_on_one_line() -> None:
     done = CliRunner().invoke(show, ["--json"])
     assert done.output.count("\n") == 1
     assert json.loads(done.output) == [{"id": 7, "colour": "red", "at": "2026-01-01T10:00:00Z"}] * 2
+
+
+@pytest.mark.parametrize("text", ["\x9b31m", "\u202eabc", "\U000e0041", "\x1b\x7f\u2028", "Käse 🧀"])
+def test_json_cannot_steer_the_terminal_and_reads_the_same(text: str) -> None:
+    written = printable_json(json.dumps({text: [text]}, ensure_ascii=False))
+    assert written.isprintable()
+    assert json.loads(written) == {text: [text]}
+    assert ("Käse" in text) == ("Käse" in written)
+
+
+@click.command()
+@json_option
+def shout(as_json: bool) -> None:
+    emit({"name": "a\x9b\u202eb"}, as_json)
+
+
+def test_what_is_printed_as_json_cannot_steer_the_terminal() -> None:
+    assert CliRunner().invoke(shout, ["--json"]).output == '{"name": "a\\u009b\\u202eb"}\n'
 
 
 def test_without_json_the_columns_are_printed() -> None:

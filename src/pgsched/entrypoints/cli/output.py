@@ -43,13 +43,21 @@ def emit(data: object, as_json: bool, columns: Sequence[str] | None = None) -> N
 
 
 def json_text(data: object) -> str:
-    """Write JSON on one line; letters stay readable where stdout takes UTF-8.
+    """Write JSON on one line; letters stay readable where stdout takes UTF-8, and nothing steers a terminal.
 
     Raises:
         ValueError: a number is NaN or infinite, which JSON does not have.
     """
     encoding = (sys.stdout.encoding or "").lower().replace("-", "").replace("_", "")
-    return json.dumps(plain(data), ensure_ascii=encoding != "utf8", allow_nan=False)
+    return printable_json(json.dumps(plain(data), ensure_ascii=encoding != "utf8", allow_nan=False))
+
+
+def printable_json(text: str) -> str:
+    """Escape what could steer a terminal in JSON that is written already; it reads the same."""
+    if text.isprintable():
+        return text
+    # line ends stand between values; within them JSON has none
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ import click
 
 from pgsched.entrypoints.cli.confirmation import confirm_by_name
 from pgsched.entrypoints.cli.opened import key_of, with_container
-from pgsched.entrypoints.cli.output import emit, json_option, table
+from pgsched.entrypoints.cli.output import emit, json_option, printable_json, table
 from pgsched.entrypoints.cli.parameters import parameter_options
 from pgsched.entrypoints.cli.query_options import fields_given, policy_options
 from pgsched.entrypoints.shapes import job_shape
@@ -106,7 +106,7 @@ def test(name_or_id: str, limit: int, timeout_ms: int, params: str | None, as_js
     }
     if as_json:
         # The rows are printed as they came: parsing them would cost digits.
-        click.echo(f'{json.dumps(told)[:-1]}, "result": {found.result.decode()}}}')
+        click.echo(f'{json.dumps(told)[:-1]}, "result": {printable_json(found.result.decode())}}}')
         return
     document = json.loads(found.result, parse_float=str)
     columns = [field["name"] for field in document["schema"]["fields"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from pgsched.entrypoints.cli.export import export
 from pgsched.entrypoints.cli.instants import instant_of
 from pgsched.entrypoints.cli.opened import key_of, with_container
-from pgsched.entrypoints.cli.output import emit, json_option, json_text
+from pgsched.entrypoints.cli.output import emit, json_option, json_text, printable_json
 
 if TYPE_CHECKING:
     from pgsched.application.ports.views import RunPage
@@ -100,8 +101,9 @@ def show(run_id: int, as_json: bool) -> None:
             click.echo(f'{json_text(_fields(stored.run))[:-1]}, "result": null}}')
             return
         # The stored JSON is printed as it is, a chunk at a time: parsing it would cost digits.
+        decoder = getincrementaldecoder("utf-8")()
         async for piece in written(view, stored, Shape()):
-            click.echo(piece, nl=False)
+            click.echo(printable_json(decoder.decode(piece)).encode(), nl=False)
         click.echo()
 
     with_container(operation)
