@@ -13,8 +13,10 @@ from typing import TypeAlias, cast
 import msgspec
 
 from pgsched.adapters.source.arrays import encode_arrays, integer_arrays
-from pgsched.adapters.source.json_values import float_json, integer_json, json_fragments
-from pgsched.adapters.source.timestamps import UtcClock, plain_timestamp
+from pgsched.adapters.source.checks import Malformed, check_floats, check_integers, check_numerics
+from pgsched.adapters.source.faults import broken
+from pgsched.adapters.source.json_values import LONG_DIGITS, SHAPE, float_json, integer_json, json_fragments
+from pgsched.adapters.source.timestamps import UtcClock, are_moments, plain_timestamp
 from pgsched.domain.errors import QueryFailed
 from pgsched.domain.results import (
     LARGEST_BESIDE_NULL,
@@ -64,18 +66,20 @@ class ColumnWriter:
         self._write: Callable[[Sequence[bytes]], Written] = getattr(self, _WRITERS[column_type.kind])
 
     def write(self, values: Values) -> Written:
-        """Write one batch of the column."""
+        """Write one batch of the column.
+
+        Raises:
+            ValueError, LookupError, ArithmeticError: a value is none of the column's type.
+        """
         if None not in values:
             return self._write(cast(Sequence[bytes], values))
         present = [value for value in values if value is not None]
         before, written, after = self._write(present)
         self.has_nulls = True
+        if before or after:
+            written = [b"%b%b%b" % (before, value, after) for value in written]
         rest = iter(written)
-        return (
-            b"",
-            [b"null" if value is None else b"%b%b%b" % (before, next(rest), after) for value in values],
-            b"",
-        )
+        return b"", [b"null" if value is None else next(rest) for value in values], b""
 
     @property
     def seen(self) -> Seen:
@@ -98,6 +102,7 @@ class ColumnWriter:
         )
 
     def _integer(self, values: Sequence[bytes]) -> Written:
+        check_integers(values, self.type.oid)
         return b"", values, b""
 
     def look_for_large(self, values: Values) -> None:
@@ -113,25 +118,32 @@ class ColumnWriter:
         return b"", json_fragments(values), b""
 
     def _text(self, values: Sequence[bytes]) -> Written:
-        joined = b"".join(values)
-        if len(joined.translate(None, _ESCAPED)) == len(joined):
+        if not _needs_escapes(b"".join(values)):
             return b'"', values, b'"'
         encode = msgspec.json.encode
         return b"", [encode(value.decode()) for value in values], b""
 
     def _numeric(self, values: Sequence[bytes]) -> Written:
-        if b"N" in (joined := b",".join(values)) or b"I" in joined:
+        joined = b",".join(values)
+        if b"N" in joined or b"I" in joined:
+            finite = [value for value in values if value not in _NOT_FINITE]
+            check_numerics(b",".join(finite), len(finite))
             values = self._without_non_finite(values)
-        if max(map(len, values), default=0) >= 19:
+        else:
+            check_numerics(joined, len(values))
+        if LONG_DIGITS in joined.translate(SHAPE):
             values = [v if len(v) < 19 or b"." in v else integer_json(v) for v in values]
         return b"", values, b""
 
     def _float(self, values: Sequence[bytes]) -> Written:
         joined = b",".join(values)
         if b"N" in joined or b"I" in joined:
+            finite = [value for value in values if value not in _NOT_FINITE]
+            check_floats(b",".join(finite), len(finite))
             values = self._without_non_finite(values)
-            written = [v if v == b"null" else float_json(v) for v in values]
-        elif b"e" in joined:
+            return b"", [v if v == b"null" else float_json(v) for v in values], b""
+        check_floats(joined, len(values))
+        if b"e" in joined:
             written = [float_json(v) for v in values]
         else:
             written = [v if _POINT in v else v + b".0" for v in values]
@@ -145,19 +157,21 @@ class ColumnWriter:
         return kept
 
     def _timestamp(self, values: Sequence[bytes]) -> Written:
-        return self._moments(values, [plain_timestamp(value) for value in values])
+        return self._moments(values, [plain_timestamp(value) for value in values], b"")
 
     def _timestamptz(self, values: Sequence[bytes]) -> Written:
-        return self._moments(values, self._clock.write_all(values))
+        return self._moments(values, self._clock.write_all(values), b"Z")
 
-    def _moments(self, values: Sequence[bytes], written: Values) -> Written:
-        if None in written:
+    def _moments(self, values: Sequence[bytes], written: Values, zone: bytes) -> Written:
+        if None in written or not are_moments(moments := cast(list[bytes], written), zone):
             self.as_text = True
-            moments = [
-                text if moment is None else moment for text, moment in zip(values, written, strict=True)
+            texts = [
+                moment if moment is not None and are_moments([moment], zone) else text
+                for text, moment in zip(values, written, strict=True)
             ]
-            return b'"', moments, b'"'
-        moments = cast(list[bytes], written)
+            if _needs_escapes(b"".join(texts)):
+                raise Malformed
+            return b'"', texts, b'"'
         if moments and not self.as_text:
             earliest, latest = min(moments).decode(), max(moments).decode()
             self.as_text = not fits_datetime(earliest.removesuffix("Z"), latest.removesuffix("Z"))
@@ -165,7 +179,7 @@ class ColumnWriter:
 
     def _array(self, values: Sequence[bytes]) -> Written:
         if self.type.element is Kind.INTEGER:
-            return b"", integer_arrays(values), b""
+            return b"", integer_arrays(values, self.type.element_oid), b""
         element_type = ColumnType(oid=self.type.element_oid, name="", kind=self.type.element)
         elements = ColumnWriter(element_type)
 
@@ -176,6 +190,10 @@ class ColumnWriter:
         written = encode_arrays(values, self.type.delimiter, encode)
         self.non_finite += elements.non_finite
         return b"", written, b""
+
+
+def _needs_escapes(text: bytes) -> bool:
+    return len(text.translate(None, _ESCAPED)) != len(text)
 
 
 class RowEncoder:
@@ -220,6 +238,7 @@ class RowEncoder:
 
         Raises:
             QueryFailed: a value is not UTF-8, because a function of the query changed client_encoding.
+            ProtocolBroken: a value is none of its column's type.
         """
         try:
             data = self._encode(rows)
@@ -245,7 +264,7 @@ class RowEncoder:
         closing = b""
         opening = b"{"
         for index, place in enumerate(self._order):
-            before, written, after = self._columns[place].write(columns[place])
+            before, written, after = self._write(place, columns[place])
             pieces[2 * index :: width] = [closing + opening + self._keys[place] + before] * count
             pieces[2 * index + 1 :: width] = written
             closing, opening = after, b","
@@ -259,6 +278,16 @@ class RowEncoder:
             for place in self._bigints:
                 self._columns[place].look_for_large(columns[place])
         return data
+
+    def _write(self, place: int, values: Values) -> Written:
+        try:
+            return self._columns[place].write(values)
+        except UnicodeDecodeError:
+            raise
+        except (ValueError, LookupError, ArithmeticError, RecursionError):
+            # the value is for no log
+            name, type_name = self._names[place], self._types[place].name
+            raise broken(f"a value of column {name!r} that is no {type_name}") from None
 
     def encode_each(self, rows: Sequence[Row]) -> list[bytes]:
         """Write each row by itself; slower, for when the size of each row matters."""

@@ -3,10 +3,12 @@ r"""What of a json value can be kept as JSON, and how numbers are written so tha
 A value goes into the result as it is, unless storing it as jsonb or reading it back would fail:
 
 - a number that no 64 bits hold gets a fraction (``.0``), which jsonb keeps and readers take as a double;
-- ``\u0000``, half of a surrogate pair, a number beyond Postgres's numeric, and nesting deeper than
-  ``DEEPEST_JSON`` cannot be stored or read: such a value becomes a string that holds its text.
+- ``\u0000``, half of a surrogate pair, a number beyond Postgres's numeric or with an exponent beyond 400,
+  and nesting deeper than ``DEEPEST_JSON`` cannot be stored or read: such a value becomes a string that holds
+  its text.
 
-jsonb keeps the last of duplicate keys, and so does a stored result.
+jsonb keeps the last of duplicate keys, and so does a stored result. A value that is no JSON is a lie
+(``checks``). The time for a value grows with its length alone: what a string holds is never looked at twice.
 """
 
 from __future__ import annotations
@@ -17,16 +19,24 @@ from decimal import Decimal
 
 import msgspec
 
+from pgsched.adapters.source.checks import Malformed, check_values
 from pgsched.domain.results import DEEPEST_JSON, LARGEST_INTEGER, SMALLEST_INTEGER
 
 #: digits that Postgres's numeric holds before and after the point (manual, "Numeric Types")
 _MOST_WHOLE_DIGITS = 131072
 _MOST_FRACTION_DIGITS = 16383
+#: largest exponent that is written out, here or when jsonb is read: 1e131071 is a number of 131 kB, and a
+#: value may hold many; no double has one beyond 324
+_MOST_POWER = 400
+#: digits of the exponent of the largest float8, 1.7e+308
+_MOST_EXPONENT_DIGITS = 3
 #: digits become 0, letters that start an exponent become e, all else a blank: found at memory speed
-_SHAPE = bytes(0x30 if 0x30 <= c <= 0x39 else 0x65 if c in b"eE" else 0x20 for c in range(256))
-_LONG_DIGITS = b"0" * 19
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*', re.DOTALL)
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+SHAPE = bytes(0x30 if 0x30 <= c <= 0x39 else 0x65 if c in b"eE" else 0x20 for c in range(256))
+LONG_DIGITS = b"0" * 19
+#: a string, or the rest where none ends: to look for its end from each quote would take quadratic time
+_STRING = rb'"(?:[^"\\]++|\\.?)*+"?'
+_TOKEN = re.compile(rb"%b|-?\d[\d.eE+-]*+" % _STRING, re.DOTALL)
+_TO_BRACKET = re.compile(rb'(?:[^][{}"]++|%b)*+([][{}])?' % _STRING, re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
 
@@ -51,43 +61,73 @@ def float_json(text: bytes) -> bytes:
 
     Large whole values are written out (``1e+20`` as ``100000000000000000000.0``): jsonb would write them
     out without a fraction, and no reader takes integers of that size.
+
+    Raises:
+        Malformed: the exponent has more digits than one of a float8.
     """
-    if b"e+" in text:
+    exponent = text.partition(b"e+")[2]
+    if exponent:
+        # 0e+300000000 is a number that a float8 holds, and three hundred million digits
+        if len(exponent) > _MOST_EXPONENT_DIGITS:
+            raise Malformed
         text = format(Decimal(text.decode()), "f").encode()
     return text if b"." in text or b"e" in text else text + b".0"
 
 
 def json_fragments(values: Sequence[bytes]) -> Sequence[bytes]:
-    """Write json and jsonb values, each as itself or as the string of its text (see the module)."""
-    joined = b" ".join(values)
-    shape = joined.translate(_SHAPE)
-    plain_numbers = _LONG_DIGITS not in shape and b"0e" not in shape
-    if plain_numbers and b"\\u" not in joined and max(map(len, values), default=0) < 2 * DEEPEST_JSON:
-        return values
-    return [_fragment(value) for value in values]
+    """Write json and jsonb values, each as itself or as the string of its text (see the module).
+
+    Raises:
+        Malformed: one is no JSON.
+    """
+    try:
+        check_values(values)
+    except Malformed:
+        # what is too deep, or has half a surrogate pair, does not pass either
+        are_checked = False
+    else:
+        are_checked = True
+        joined = b" ".join(values)
+        shape = joined.translate(SHAPE)
+        plain_numbers = LONG_DIGITS not in shape and b"0e" not in shape
+        if plain_numbers and b"\\u" not in joined and max(map(len, values), default=0) < 2 * DEEPEST_JSON:
+            return values
+    return [_fragment(value, is_checked=are_checked) for value in values]
 
 
-def _fragment(value: bytes) -> bytes:
+def _fragment(value: bytes, *, is_checked: bool) -> bytes:
     if _has_bad_escape(value) or _too_deep(value):
         return msgspec.json.encode(value.decode())
-    shape = value.translate(_SHAPE)
+    if not is_checked:
+        check_values([value])
+    shape = value.translate(SHAPE)
     # 16383 digits of fraction and the like need a long run of digits as well
-    if _LONG_DIGITS not in shape and b"0e" not in shape:
+    if LONG_DIGITS not in shape and b"0e" not in shape:
         return value
     try:
-        return _TOKEN.sub(_token, value)
+        return _with_numbers_written_out(value)
     except _NotStorable:
         return msgspec.json.encode(value.decode())
 
 
-def _token(match: re.Match[bytes]) -> bytes:
-    token = match[0]
-    if token.startswith(b'"'):
-        return token
+def _with_numbers_written_out(value: bytes) -> bytes:
+    pieces: list[bytes] = []
+    done = 0
+    for match in _TOKEN.finditer(value):
+        token = match[0]
+        if not token.startswith(b'"') and (written := _number(token)) != token:
+            pieces += (value[done : match.start()], written)
+            done = match.end()
+    return b"".join([*pieces, value[done:]]) if pieces else value
+
+
+def _number(token: bytes) -> bytes:
     mantissa, _, exponent = token.lower().partition(b"e")
     whole, _, fraction = mantissa.lstrip(b"-").partition(b".")
-    # a longer exponent is beyond numeric whatever it says, and int() may refuse it
-    power = int(exponent or b"0") if len(exponent) < 9 else _MOST_WHOLE_DIGITS * 2
+    # int() may refuse a longer one
+    power = int(exponent or b"0") if len(exponent) < 9 else _MOST_POWER + 1
+    if abs(power) > _MOST_POWER:
+        raise _NotStorable
     if len(whole) + power > _MOST_WHOLE_DIGITS or len(fraction) - power > _MOST_FRACTION_DIGITS:
         raise _NotStorable
     if not exponent and not fraction:
@@ -117,11 +157,13 @@ def _too_deep(value: bytes) -> bool:
     if value.count(b"[") + value.count(b"{") <= DEEPEST_JSON:
         return False
     depth = 0
-    for byte in _STRING.sub(b"", value):
-        if byte in b"[{":
+    for match in _TO_BRACKET.finditer(value):
+        if match[1] is None:
+            break
+        if match[1] in b"[{":
             depth += 1
             if depth > DEEPEST_JSON:
                 return True
-        elif byte in b"]}":
+        else:
             depth -= 1
     return False

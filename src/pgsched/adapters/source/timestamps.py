@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import cast
 
+import msgspec
+
+from pgsched.adapters.source.checks import Malformed
+
 #: zeros that bring a time of this many bytes (``HH:MM:SS`` to ``HH:MM:SS.ffffff``) to microseconds
 _PADDING = {8: b".000000", 10: b"00000", 11: b"0000", 12: b"000", 13: b"00", 14: b"0", 15: b""}
 _PLAIN = {length + 11: zeros for length, zeros in _PADDING.items()}
@@ -24,6 +28,10 @@ _HOUR = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d)([+-]\d\d)")
 _WITH_ZONE = re.compile(
     rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?"
 )
+#: what a moment is written like, its digits 0, by the zone that stands behind it
+_SHAPES = {zone: b"0000-00-00T00:00:00.000000" + zone for zone in (b"", b"Z")}
+_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
+_moments = msgspec.json.Decoder(list[datetime])
 #: most hours remembered with their place in UTC
 _MOST_HOURS = 4096
 
@@ -37,6 +45,21 @@ def plain_timestamp(text: bytes) -> bytes | None:
     return text[:10] + b"T" + text[11:] + zeros
 
 
+def are_moments(written: Sequence[bytes], zone: bytes) -> bool:
+    """Say whether all are written as moments, with ``zone`` behind them (``Z``, or nothing).
+
+    Raises:
+        Malformed: all are, and one is in no calendar.
+    """
+    if b"".join(written).translate(_DIGITS) != _SHAPES[zone] * len(written):
+        return False
+    try:
+        _moments.decode(b'["%b"]' % b'","'.join(written) if written else b"[]")
+    except msgspec.DecodeError:
+        raise Malformed from None
+    return True
+
+
 class UtcClock:
     """Moves timestamps with time zone to UTC; remembers hours, since neighbouring rows share them."""
 
@@ -45,7 +68,11 @@ class UtcClock:
         self._half_hours: dict[bytes, bytes] = {}
 
     def write_all(self, texts: Sequence[bytes]) -> list[bytes | None]:
-        """Write timestamps with time zone in UTC; each is None when it has no ISO form there."""
+        """Write timestamps with time zone in UTC; each is None when it has no ISO form there.
+
+        Raises:
+            ValueError: one is in no calendar, or its offset is a day or more.
+        """
         return _all_in_utc(texts) or [self.write(text) for text in texts]
 
     def write(self, text: bytes) -> bytes | None:
@@ -80,7 +107,7 @@ class UtcClock:
         year, month, day, hours, offset = (int(part) for part in match.groups())
         try:
             moment = datetime(year, month, day, hours, tzinfo=UTC) - timedelta(hours=offset)
-        except (OverflowError, ValueError):
+        except OverflowError:
             head = b""
         else:
             head = f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}T{moment.hour:02d}".encode()
@@ -118,6 +145,6 @@ def _shift(text: bytes) -> bytes | None:
         moment = datetime(year, month, day, hours, minutes, seconds, microseconds, tzinfo=zone).astimezone(
             UTC
         )
-    except (OverflowError, ValueError):
+    except OverflowError:
         return None
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds").encode() + b"Z"
