@@ -78,9 +78,9 @@ async def test_large_values_are_written_beside_the_loop(source_db, sources, monk
     # Regression: they were written on it, and a worker's other runs lost their leases meanwhile.
     threads, encode = [], RowEncoder.encode
 
-    def watched(encoder: RowEncoder, rows: list[Row]) -> bytes:
+    def watched(encoder: RowEncoder, rows: list[Row], **room: int) -> bytes:
         threads.append((threading.current_thread() is threading.main_thread(), len(rows[0][0] or b"")))
-        return encode(encoder, rows)
+        return encode(encoder, rows, **room)
 
     monkeypatch.setattr(RowEncoder, "encode", watched)
     for count in (10, 100_000):
@@ -93,11 +93,16 @@ async def test_large_values_are_written_beside_the_loop(source_db, sources, monk
 
 
 async def test_a_value_beyond_all_room_is_left_out_unwritten(source_db, sources):
-    sql = "select array(select random() from generate_series(1, 100000)) a from generate_series(1, 3)"
-    outcome = await run(sources, source_db, sql, max_bytes=300_000)
-    assert (outcome.rows, outcome.truncated) == (0, True)
-    with pytest.raises(LimitExceeded):
-        await run(sources, source_db, sql, max_bytes=300_000, on_limit=OnLimit.ERROR)
+    long = "array(select random() from generate_series(1, 100000))"
+    grows = "('[' || repeat('1e399,', 100000) || '1]')::json"
+    for value in (long, grows):
+        sql = f"select case when g = 2 then {value} end a, g from generate_series(1, 3) g"
+        outcome = await run(sources, source_db, sql, max_bytes=600_000)
+        assert (outcome.rows, outcome.truncated) == (1, True)
+        sampled = await run(sources, source_db, sql, max_bytes=600_000, on_limit=OnLimit.SAMPLE)
+        assert [row["g"] for row in sampled.data] == [1, 3]
+        with pytest.raises(LimitExceeded):
+            await run(sources, source_db, sql, max_bytes=600_000, on_limit=OnLimit.ERROR)
 
 
 async def test_what_was_cut_off_leaves_no_trace_in_the_schema(source_db, sources):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pgsched.adapters.source.arrays import encode_arrays
 from pgsched.adapters.source.checks import Malformed
 from pgsched.adapters.source.encoding import ColumnWriter, RowEncoder
-from pgsched.adapters.source.json_values import float_json, integer_json, json_fragments
+from pgsched.adapters.source.json_values import NoRoom, Room, float_json, integer_json, json_fragments
 from pgsched.adapters.source.timestamps import UtcClock, plain_timestamp
 from pgsched.domain.errors import ProtocolBroken, QueryFailed
 from pgsched.domain.results import LARGEST_BESIDE_NULL, ColumnType, Kind, built_in_type
@@ -54,7 +54,7 @@ def test_floats_come_back_or_are_null(values):
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_float_json_is_never_taken_for_an_integer(value):
-    text = float_json(repr(value).removesuffix(".0").encode())
+    text = float_json(repr(value).removesuffix(".0").encode(), Room())
     assert isinstance(json.loads(text), float)
     # what jsonb makes of it, written out, still has a fraction
     assert "." in format(Decimal(text.decode()), "f")
@@ -70,7 +70,7 @@ def test_integers_beyond_64_bits_get_a_fraction(value):
 def test_a_float_of_more_digits_than_a_float8_has_is_none():
     for text in (b"1e+300000000", b"0e+300000000", b"1e+0309"):
         with pytest.raises(Malformed):
-            float_json(text)
+            float_json(text, Room())
 
 
 def test_integers_of_many_digits_are_no_fault():
@@ -96,7 +96,9 @@ def no_nul(value: object) -> bool:
 
 @given(st.lists(json_values.filter(no_nul), min_size=1, max_size=4), st.booleans())
 def test_json_values_keep_their_value(values, ascii_only):
-    fragments = json_fragments([json.dumps(value, ensure_ascii=ascii_only).encode() for value in values])
+    fragments = json_fragments(
+        [json.dumps(value, ensure_ascii=ascii_only).encode() for value in values], Room()
+    )
     assert [json.loads(fragment) for fragment in fragments] == values
 
 
@@ -128,7 +130,7 @@ def test_json_values_keep_their_value(values, ascii_only):
     ],
 )
 def test_json_that_cannot_be_stored_is_kept_as_text(value, is_kept):
-    (fragment,) = json_fragments([value])
+    (fragment,) = json_fragments([value], Room())
     if is_kept:
         assert json.loads(fragment) == json.loads(value)
     else:
@@ -139,7 +141,7 @@ def test_json_numbers_beyond_64_bits_are_written_out():
     value = (
         rb'[18446744073709551616, 1e20, -1E+20, 1.5e3, 123456789012345678901, "1e20", "12345678901234567890"]'
     )
-    assert json_fragments([value]) == [
+    assert json_fragments([value], Room()) == [
         b"[18446744073709551616.0, 100000000000000000000.0, -100000000000000000000.0, 1.5e3, "
         b'123456789012345678901.0, "1e20", "12345678901234567890"]'
     ]
@@ -240,7 +242,7 @@ def test_rows_come_back_whole_and_one_by_one(names, rows, data):
     encoder = RowEncoder(names, [column(Kind.TEXT)] * len(names))
     written = json.loads(b"[%b]" % encoder.encode(sent))
     assert written == [dict(zip(names, row, strict=True)) for row in table]
-    assert b",".join(encoder.encode_each(sent)) == encoder.encode(sent)
+    assert b",".join(encoder.encode([row]) for row in sent) == encoder.encode(sent)
     # the order of jsonb, which parses it faster
     assert all(list(row) == sorted(names, key=lambda n: (len(n.encode()), n.encode())) for row in written)
 
@@ -385,3 +387,16 @@ def test_the_end_of_a_string_is_looked_for_once(oid, end):
 @pytest.mark.parametrize("text", ["\\", "\\\\", '"', '\\"', '"\\', 'a\\"b\\\\"', '\\\\\\"\\'])
 def test_quotes_and_backslashes_in_an_array_come_back(text):
     assert written(Kind.ARRAY, [array_text([text]).encode()], element=Kind.TEXT) == [[text]]
+
+
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [(701, b"1e+308"), (1022, b"{%b}" % b",".join([b"1e+308"] * 1000)), (114, b"[%b1]" % (b"1e399," * 1000))],
+)
+def test_numbers_are_not_written_out_beyond_the_room(oid, value):
+    # Regression: 270 kB of json were written out to 3.9 GB, and cut to nothing then.
+    encoder = RowEncoder(["a"], [built_in_type(oid, -1)])
+    with pytest.raises(NoRoom):
+        encoder.encode([(value,)] * 50, room=300)
+    written = encoder.encode([(value,)])
+    assert encoder.encode([(value,)], room=len(written)) == written

@@ -32,6 +32,7 @@ from pgsched.adapters.source.catalog import TypeKey, column_types, known_types
 from pgsched.adapters.source.cost import EXPLAIN, refuse_costly
 from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.adapters.source.faults import broken, deadline_passed, lost, query_fault
+from pgsched.adapters.source.json_values import NoRoom
 from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
 from pgsched.adapters.source.session import MOST_OWN_BYTES, MOST_WAITED_BYTES, Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
@@ -340,11 +341,15 @@ class RowStream:
         if size > MOST_ROW_BYTES:
             refuse_unstorable(rows, self._names, before=self.rows, room=room)
         seen = self._encoder.seen()
-        data = self._encoder.encode(rows)
-        if len(data) > room:
+        try:
+            data = self._encoder.encode(rows, room=room)
+            fits = len(data) <= room
+        except NoRoom:
+            fits = False
+        if not fits:
             self._cut(f"more than {self._statement.max_bytes} bytes")
             self._is_full = True
-            rows = rows[: _fitting(self._encoder.afresh().encode_each(rows), room)]
+            rows = rows[: _fitting(self._encoder.afresh(), rows, room)]
             self._encoder.forget_since(seen)
             data = self._encoder.encode(rows)
         return self.hand_out(data, len(rows)) if rows else None
@@ -403,10 +408,13 @@ def _keys(description: pq.PGresult) -> list[TypeKey]:
     return [(description.ftype(place), description.fmod(place)) for place in range(description.nfields)]
 
 
-def _fitting(rows: Sequence[bytes], room: int) -> int:
-    """Return how many of the rows, joined by commas, fit into ``room`` bytes."""
+def _fitting(encoder: RowEncoder, rows: Sequence[Row], room: int) -> int:
+    """Return how many of the rows, written and joined by commas, fit into ``room`` bytes."""
     for count, row in enumerate(rows):
-        room -= len(row)
+        try:
+            room -= len(encoder.encode([row], room=room))
+        except NoRoom:
+            return count
         if room < 0:
             return count
         room -= 1

@@ -15,7 +15,14 @@ import msgspec
 from pgsched.adapters.source.arrays import encode_arrays, integer_arrays
 from pgsched.adapters.source.checks import Malformed, check_floats, check_integers, check_numerics
 from pgsched.adapters.source.faults import broken
-from pgsched.adapters.source.json_values import LONG_DIGITS, SHAPE, float_json, integer_json, json_fragments
+from pgsched.adapters.source.json_values import (
+    LONG_DIGITS,
+    SHAPE,
+    Room,
+    float_json,
+    integer_json,
+    json_fragments,
+)
 from pgsched.adapters.source.timestamps import UtcClock, are_moments, plain_timestamp
 from pgsched.domain.errors import QueryFailed
 from pgsched.domain.results import (
@@ -55,9 +62,10 @@ _WRITERS = {kind: f"_{kind}" for kind in Kind}
 class ColumnWriter:
     """Writes the values of one column and counts what its schema field must say."""
 
-    def __init__(self, column_type: ColumnType) -> None:
+    def __init__(self, column_type: ColumnType, room: Room | None = None) -> None:
         """Take the column's type. Text is taken for UTF-8; ``RowEncoder.encode`` checks that it is."""
         self.type = column_type
+        self._room = room or Room()
         self.has_nulls = False
         self.non_finite = 0
         self.as_text = False
@@ -70,6 +78,7 @@ class ColumnWriter:
 
         Raises:
             ValueError, LookupError, ArithmeticError: a value is none of the column's type.
+            NoRoom: numbers are written out beyond the room there is.
         """
         if None not in values:
             return self._write(cast(Sequence[bytes], values))
@@ -115,7 +124,7 @@ class ColumnWriter:
         return b"", [_BOOLEANS[value] for value in values], b""
 
     def _json(self, values: Sequence[bytes]) -> Written:
-        return b"", json_fragments(values), b""
+        return b"", json_fragments(values, self._room), b""
 
     def _text(self, values: Sequence[bytes]) -> Written:
         if not _needs_escapes(b"".join(values)):
@@ -141,10 +150,10 @@ class ColumnWriter:
             finite = [value for value in values if value not in _NOT_FINITE]
             check_floats(b",".join(finite), len(finite))
             values = self._without_non_finite(values)
-            return b"", [v if v == b"null" else float_json(v) for v in values], b""
+            return b"", [v if v == b"null" else float_json(v, self._room) for v in values], b""
         check_floats(joined, len(values))
         if b"e" in joined:
-            written = [float_json(v) for v in values]
+            written = [float_json(v, self._room) for v in values]
         else:
             written = [v if _POINT in v else v + b".0" for v in values]
         return b"", written, b""
@@ -181,7 +190,7 @@ class ColumnWriter:
         if self.type.element is Kind.INTEGER:
             return b"", integer_arrays(values, self.type.element_oid), b""
         element_type = ColumnType(oid=self.type.element_oid, name="", kind=self.type.element)
-        elements = ColumnWriter(element_type)
+        elements = ColumnWriter(element_type, self._room)
 
         def encode(flat: Values) -> list[bytes]:
             before, written, after = elements.write(flat)
@@ -203,7 +212,8 @@ class RowEncoder:
         """Take the columns' unique names and their types, in order."""
         self._names = list(names)
         self._types = list(types)
-        self._columns = [ColumnWriter(one) for one in types]
+        self._room = Room()
+        self._columns = [ColumnWriter(one, self._room) for one in types]
         self._bigints = [place for place, one in enumerate(types) if one.oid == _BIGINT]
         self._keys = [msgspec.json.encode(name) + b":" for name in names]
         # jsonb sorts keys by length, then by bytes; what comes sorted is parsed in 2/3 of the time
@@ -233,13 +243,18 @@ class RowEncoder:
         pairs = zip(self._columns, self._names, strict=True)
         return table_schema((column.field(name) for column, name in pairs), sampled=sampled)
 
-    def encode(self, rows: Sequence[Row]) -> bytes:
+    def encode(self, rows: Sequence[Row], *, room: int | None = None) -> bytes:
         """Write rows as JSON objects joined by commas, their keys in the order of jsonb.
 
+        With ``room`` in bytes it may give up where numbers that are written out alone take more than that;
+        what it returns may be longer all the same.
+
         Raises:
+            NoRoom: it has given up.
             QueryFailed: a value is not UTF-8, because a function of the query changed client_encoding.
             ProtocolBroken: a value is none of its column's type.
         """
+        self._room.left = room
         try:
             data = self._encode(rows)
             if not data.isascii():
@@ -288,7 +303,3 @@ class RowEncoder:
             # the value is for no log
             name, type_name = self._names[place], self._types[place].name
             raise broken(f"a value of column {name!r} that is no {type_name}") from None
-
-    def encode_each(self, rows: Sequence[Row]) -> list[bytes]:
-        """Write each row by itself; slower, for when the size of each row matters."""
-        return [self.encode([row]) for row in rows]

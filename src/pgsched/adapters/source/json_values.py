@@ -28,8 +28,9 @@ _MOST_FRACTION_DIGITS = 16383
 #: largest exponent that is written out, here or when jsonb is read: 1e131071 is a number of 131 kB, and a
 #: value may hold many; no double has one beyond 324
 _MOST_POWER = 400
-#: digits of the exponent of the largest float8, 1.7e+308
-_MOST_EXPONENT_DIGITS = 3
+#: what Postgres prints behind the digits of a float8, up to 1.7e+308 and down to 4.9e-324
+_EXPONENT = re.compile(rb"e(?:\+(?:\d\d|[12]\d\d|30[0-8])|-(?:\d\d|[12]\d\d|3[01]\d|32[0-4]))")
+_PLUS = ord("+")
 #: digits become 0, letters that start an exponent become e, all else a blank: found at memory speed
 SHAPE = bytes(0x30 if 0x30 <= c <= 0x39 else 0x65 if c in b"eE" else 0x20 for c in range(256))
 LONG_DIGITS = b"0" * 19
@@ -38,6 +39,31 @@ _STRING = rb'"(?:[^"\\]++|\\.?)*+"?'
 _TOKEN = re.compile(rb"%b|-?\d[\d.eE+-]*+" % _STRING, re.DOTALL)
 _TO_BRACKET = re.compile(rb'(?:[^][{}"]++|%b)*+([][{}])?' % _STRING, re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+
+
+class NoRoom(Exception):
+    """What is written takes more bytes than there is room for."""
+
+
+class Room:
+    """How many bytes numbers may take that are written out: six bytes of text can stand for 400."""
+
+    def __init__(self) -> None:
+        """Start without a bound."""
+        #: bytes left, None for any number
+        self.left: int | None = None
+
+    def written(self, digits: bytes) -> bytes:
+        """Return the digits.
+
+        Raises:
+            NoRoom: they are one too many.
+        """
+        if self.left is not None:
+            self.left -= len(digits)
+            if self.left < 0:
+                raise NoRoom
+        return digits
 
 
 class _NotStorable(Exception):
@@ -56,29 +82,32 @@ def _whole(digits: bytes) -> int:
     return int(digits[:24]) if len(digits) <= 24 else int(digits[:24]) * 10
 
 
-def float_json(text: bytes) -> bytes:
+def float_json(text: bytes, room: Room) -> bytes:
     """Write a finite float8 or float4 from Postgres's shortest digits, always with a fraction or exponent.
 
     Large whole values are written out (``1e+20`` as ``100000000000000000000.0``): jsonb would write them
     out without a fraction, and no reader takes integers of that size.
 
     Raises:
-        Malformed: the exponent has more digits than one of a float8.
+        Malformed: the exponent is none of a float8.
+        NoRoom: it is written out, and too long.
     """
-    exponent = text.partition(b"e+")[2]
-    if exponent:
+    place = text.find(b"e")
+    if place >= 0:
         # 0e+300000000 is a number that a float8 holds, and three hundred million digits
-        if len(exponent) > _MOST_EXPONENT_DIGITS:
+        if not _EXPONENT.fullmatch(text, place):
             raise Malformed
-        text = format(Decimal(text.decode()), "f").encode()
+        if text[place + 1] == _PLUS:
+            text = room.written(format(Decimal(text.decode()), "f").encode())
     return text if b"." in text or b"e" in text else text + b".0"
 
 
-def json_fragments(values: Sequence[bytes]) -> Sequence[bytes]:
+def json_fragments(values: Sequence[bytes], room: Room) -> Sequence[bytes]:
     """Write json and jsonb values, each as itself or as the string of its text (see the module).
 
     Raises:
         Malformed: one is no JSON.
+        NoRoom: numbers are written out, and too long together.
     """
     try:
         check_values(values)
@@ -92,10 +121,10 @@ def json_fragments(values: Sequence[bytes]) -> Sequence[bytes]:
         plain_numbers = LONG_DIGITS not in shape and b"0e" not in shape
         if plain_numbers and b"\\u" not in joined and max(map(len, values), default=0) < 2 * DEEPEST_JSON:
             return values
-    return [_fragment(value, is_checked=are_checked) for value in values]
+    return [_fragment(value, room, is_checked=are_checked) for value in values]
 
 
-def _fragment(value: bytes, *, is_checked: bool) -> bytes:
+def _fragment(value: bytes, room: Room, *, is_checked: bool) -> bytes:
     if _has_bad_escape(value) or _too_deep(value):
         return msgspec.json.encode(value.decode())
     if not is_checked:
@@ -105,18 +134,18 @@ def _fragment(value: bytes, *, is_checked: bool) -> bytes:
     if LONG_DIGITS not in shape and b"0e" not in shape:
         return value
     try:
-        return _with_numbers_written_out(value)
+        return _with_numbers_written_out(value, room)
     except _NotStorable:
         return msgspec.json.encode(value.decode())
 
 
-def _with_numbers_written_out(value: bytes) -> bytes:
+def _with_numbers_written_out(value: bytes, room: Room) -> bytes:
     pieces: list[bytes] = []
     done = 0
     for match in _TOKEN.finditer(value):
         token = match[0]
         if not token.startswith(b'"') and (written := _number(token)) != token:
-            pieces += (value[done : match.start()], written)
+            pieces += (value[done : match.start()], room.written(written))
             done = match.end()
     return b"".join([*pieces, value[done:]]) if pieces else value
 

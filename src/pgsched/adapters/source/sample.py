@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgsched.adapters.source.bounds import MOST_ROW_BYTES, parted, size_of
 from pgsched.adapters.source.encoding import Row, RowEncoder
+from pgsched.adapters.source.json_values import NoRoom
 from pgsched.application.ports.execution import RowBatch, Statement
 from pgsched.domain.sampling import Reservoir
 
@@ -43,7 +44,7 @@ async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) 
                 if size * _MOST_GROWTH > most_row:
                     if size > most_row * _MOST_SHRINKING or size_of(row) > MOST_ROW_BYTES:
                         continue
-                    size = len(await asyncio.to_thread(measure.encode, [row]))
+                    size = await asyncio.to_thread(_size, measure, [row], most_row)
                     if size > most_row:
                         continue
                 reservoir.keep(row, size)
@@ -56,16 +57,23 @@ async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) 
 
 def _fitting(encoder: RowEncoder, reservoir: Reservoir[Row], most_bytes: int) -> list[Row]:
     rows = reservoir.rows()
-    while rows and _size(encoder.afresh(), rows) > most_bytes:
+    while rows and _size(encoder.afresh(), rows, most_bytes) > most_bytes:
         for _ in range(max(1, len(rows) // 20)):
             reservoir.shrink()
         rows = reservoir.rows()
     return rows
 
 
-def _size(encoder: RowEncoder, rows: list[Row]) -> int:
-    # a comma between batches
-    return sum(len(encoder.encode(batch)) + 1 for batch in _batches(rows)) - 1
+def _size(encoder: RowEncoder, rows: list[Row], most: int) -> int:
+    """Return how many bytes rows take as JSON, or some number above ``most``."""
+    size = -1
+    for batch in _batches(rows):
+        try:
+            # a comma between batches
+            size += len(encoder.encode(batch, room=most)) + 1
+        except NoRoom:
+            return most + 1
+    return size
 
 
 def _batches(rows: list[Row]) -> Iterator[list[Row]]:
