@@ -19,7 +19,8 @@ class PostgresGrammarGuard:
     """Judges statements with libpg_query (Postgres 18), offline; implements the port SqlGuard.
 
     Synchronous and CPU-bound: about half a millisecond for a statement of usual size, one to two seconds for
-    the worst text of MAX_SQL_BYTES. Safe to share between threads; statements are judged one at a time.
+    the worst text of MAX_SQL_BYTES, twice that where its comments have it parsed again. Safe to share between
+    threads; statements are judged one at a time.
     """
 
     def __init__(self) -> None:
