@@ -162,7 +162,9 @@ class Seen:
         """Count digits before and after the point."""
         for cell in cells:
             if cell != _NULL:
-                whole, _, fraction = without_added(cell).lstrip(b"-").partition(b".")
+                if cell.endswith(b".0"):
+                    cell = without_added(cell)
+                whole, _, fraction = cell.lstrip(b"-").partition(b".")
                 # the zero before a point is no digit of a decimal
                 self._whole = max(self._whole, len(whole.lstrip(b"0")))
                 self._scale = max(self._scale, len(fraction))
