@@ -52,6 +52,7 @@ async def test_too_many_names_that_are_never_answered_are_a_fault_that_passes(re
     monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.5)
     mute = await asyncio.gather(*[reached(f"mute{number}") for number in range(20)], return_exceptions=True)
     assert {type(error) for error in mute} == {SourceUnreachable}
+    assert "cannot find host mute0: no name server answered within 0.5 s" in mute[0].detail
     with pytest.raises(SourceUnreachable, match="other hosts are being looked up") as caught:
         await reached("good")
     assert Failure.of(caught.value).passing

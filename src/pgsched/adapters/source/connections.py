@@ -141,6 +141,7 @@ async def connect(address: SourceAddress, root: RootCertificates, lookups: Looku
             raise InvalidInput(f"{name} must be UTF-8 text without a NUL character")
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + CONNECT_TIMEOUT_S
+    found: list[str] = []
     problem: SourceUnreachable | None = None
     try:
         async with asyncio.timeout_at(give_up_at):
@@ -155,13 +156,20 @@ async def connect(address: SourceAddress, root: RootCertificates, lookups: Looku
                 except TimeoutError:
                     problem = _no_answer(address)
     except TimeoutError:
-        problem = _no_answer(address)
+        problem = _no_answer(address) if found else _no_address(address)
     raise problem or connection_fault(f"{address.host} has no address", password=None)
 
 
 def _no_answer(address: SourceAddress) -> SourceUnreachable:
     return SourceUnreachable(
         f"no answer from {address.host}:{address.port} within {CONNECT_TIMEOUT_S:g} s", public=CANNOT_REACH
+    )
+
+
+def _no_address(address: SourceAddress) -> SourceUnreachable:
+    return SourceUnreachable(
+        f"cannot find host {address.host}: no name server answered within {CONNECT_TIMEOUT_S:g} s",
+        public=CANNOT_REACH,
     )
 
 

@@ -91,7 +91,7 @@ class AsidePoll:
         """Do what ``connect_poll`` does.
 
         Raises:
-            SourceUnreachable: logins that were given up are still hashing.
+            SourceUnreachable: logins that were given up are still hashing, or there is no thread left.
         """
         if _abandoned[self._at] >= MOST_ABANDONED or _abandoned.total() >= MOST_ABANDONED_IN_ALL:
             raise SourceUnreachable(
@@ -100,8 +100,13 @@ class AsidePoll:
             )
         loop = asyncio.get_running_loop()
         polled: asyncio.Future[int] = loop.create_future()
+        thread = threading.Thread(target=self._work, args=(loop, polled), name="pgsched-login", daemon=True)
         self._is_busy = True
-        threading.Thread(target=self._work, args=(loop, polled), name="pgsched-login", daemon=True).start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._is_busy = False
+            raise SourceUnreachable(f"no thread to log in in: {error}", public=CANNOT_REACH) from None
         return PollingStatus(await polled)
 
     def finish(self) -> None:
