@@ -191,6 +191,56 @@ async def test_a_result_that_is_refused_spoils_no_other_of_its_batch(database):
         assert database.execute("select count(*) from query_run_blob") == [(5,)]
 
 
+DEEP = success({"a": 1}, data=b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}")
+
+
+async def test_a_result_that_is_too_deep_for_the_server_is_refused_alone(database):
+    async with held(database, 4) as (queue, holds):
+        given = [
+            success({"a": 1}),
+            DEEP,
+            success({"a": 1}),
+            success({"a": 1}, data=b'{"a":"%b"}' % (b"x" * 9000)),
+        ]
+        ends = await asyncio.gather(*map(queue.succeed, holds, given), return_exceptions=True)
+        assert [type(end).__name__ for end in ends] == ["Run", "ResultRejected", "Run", "Run"]
+        with pytest.raises(ResultRejected):
+            await queue.stage(holds[1], 0, DEEP.data)
+
+
+REFUSALS = {
+    "53200": DatabaseUnavailable,
+    "57014": DatabaseUnavailable,
+    "40001": DatabaseUnavailable,
+    "XX000": psycopg.errors.InternalError_,
+    "22P05": ResultRejected,
+    "54000": ResultRejected,
+    "23514": psycopg.errors.CheckViolation,
+}
+
+
+@pytest.mark.parametrize(("sqlstate", "expected"), REFUSALS.items(), ids=REFUSALS.keys())
+async def test_whatever_one_result_is_refused_for_concerns_its_run_alone(database, sqlstate, expected):
+    async with held(database, 4) as (queue, holds):
+        database.execute(
+            "create function refuse() returns trigger language plpgsql as"
+            f" $$ begin raise exception 'no' using errcode = '{sqlstate}'; end $$"
+        )
+        database.execute(
+            "create trigger refuse before insert on query_run_blob for each row"
+            f" when (new.run_id = {holds[2].run_id}) execute function refuse()"
+        )
+        ends = await asyncio.gather(
+            *(queue.succeed(hold, success({"a": 1})) for hold in holds), return_exceptions=True
+        )
+        assert [isinstance(end, Exception) for end in ends] == [False, False, True, False]
+        assert isinstance(ends[2], expected)
+        # what passes is tried again, and lands then
+        database.execute("drop trigger refuse on query_run_blob")
+        await queue.succeed(holds[2], success({"a": 1}))
+        assert statuses(database, holds) == ["success"] * 4
+
+
 async def test_a_caller_that_leaves_its_batch_harms_no_other(database):
     async with held(database, 5) as (queue, holds):
         with psycopg.connect(database.conninfo) as blocker:

@@ -354,6 +354,11 @@ class DatabaseUnavailable(DatabaseFault):
 
     code = "database_unavailable"
 
+    def __init__(self, detail: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(detail)
+        #: SQLSTATE of a server that is there and refused this for now, None where there was no answer
+        self.sqlstate = sqlstate
+
 
 class SchemaMismatch(DatabaseFault):
     """The schema of the metadata database is older or newer than this program."""

@@ -44,7 +44,7 @@ def fault_of(error: Error) -> DatabaseFault | None:
     if state[:2] in _UNREACHABLE_CLASSES:
         return unreachable(reason_of(error))
     if state[:2] in _PASSING_CLASSES or state in _PASSING:
-        return unavailable(reason_of(error))
+        return unavailable(reason_of(error), sqlstate=state)
     return None
 
 
@@ -56,9 +56,9 @@ def unreachable(reason: str) -> DatabaseUnavailable:
     )
 
 
-def unavailable(reason: str) -> DatabaseUnavailable:
+def unavailable(reason: str, *, sqlstate: str | None = None) -> DatabaseUnavailable:
     """Return the error for a metadata database that is there and cannot serve now."""
-    return DatabaseUnavailable(f"the metadata database cannot serve now: {reason}")
+    return DatabaseUnavailable(f"the metadata database cannot serve now: {reason}", sqlstate=sqlstate)
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Successes recorded together: runs that end at the same time share one message and one commit.
 
 Each is still guarded by its own token and lease, and each success has its one blob; a lost lease concerns its
-run alone. Small results share a statement as well. When one result is refused nothing of the batch is there,
-and each is recorded by itself.
+run alone. Small results share a statement as well. When one is refused, for whatever reason, nothing of the
+batch is there, and each is recorded by itself.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from psycopg.errors import DataError, ProgramLimitExceeded
+from psycopg import DataError, Error
 from psycopg.types.json import Jsonb
 
 from pgsched.adapters.postgres import runs_sql as sql
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.mapping import run_from
 from pgsched.adapters.postgres.pipeline import Row
-from pgsched.domain.errors import LeaseLost, ResultRejected
+from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, LeaseLost, ResultRejected
 from pgsched.domain.runs import Hold, Run, Success
 
 #: most runs in one transaction
@@ -86,12 +86,14 @@ class Finishing:
                 answers = [pipeline.send(sql.SUCCEED, _told(each.hold, each.success)) for each in others]
                 if small:
                     answers.append(pipeline.send(sql.SUCCEED_TOGETHER, _told_together(small)))
-        except (DataError, ProgramLimitExceeded):
-            await asyncio.gather(*(self._record_alone(each) for each in together))
+        except Exception as error:
+            if isinstance(error, DatabaseFault) and not _is_about_one(error):
+                _tell_all(together, error)
+            else:
+                await asyncio.gather(*(self._record_alone(each) for each in together))
         except BaseException as error:
             _tell_all(together, error)
-            if not isinstance(error, Exception):
-                raise
+            raise
         else:
             ended = {row["id"]: row for answer in answers for row in answer.rows}
             for ending in together:
@@ -112,8 +114,8 @@ class Finishing:
         try:
             async with self._database.pipeline(within_s=ANSWER_S) as pipeline:
                 answer = pipeline.send(sql.SUCCEED, _told(hold, success))
-        except (DataError, ProgramLimitExceeded) as error:
-            raise rejected(error) from None
+        except Error as error:
+            raise (rejection_of(error) or error) from None
         if not answer.rows:
             raise lost(hold)
         return run_from(answer.rows[0])
@@ -124,10 +126,24 @@ def lost(hold: Hold) -> LeaseLost:
     return LeaseLost(f"run {hold.run_id} is no longer held by token {hold.token}")
 
 
-def rejected(error: DataError | ProgramLimitExceeded) -> ResultRejected:
-    """Tell that the database cannot hold a result."""
+def _is_about_one(error: DatabaseFault) -> bool:
+    """Whether what was refused for now may be one result: memory ran out, or it took too long.
+
+    57P01 and its kin are about the server, or the connection, which ends.
+    """
+    state = error.sqlstate if isinstance(error, DatabaseUnavailable) else None
+    return state is not None and not state.startswith("57P")
+
+
+def rejection_of(error: Error) -> ResultRejected | None:
+    """Tell that the database cannot hold a result, None when an error says something else.
+
+    Class 22 is a value that jsonb does not take, class 54 one that is too long or nested too deep for it.
+    """
+    if not isinstance(error, DataError) and not (error.sqlstate or "").startswith("54"):
+        return None
     primary = error.diag.message_primary or "the value is out of range"
-    is_long = isinstance(error, ProgramLimitExceeded)
+    is_long = not isinstance(error, DataError)
     way_out = "select a part of the value, or fewer columns" if is_long else "round or cast the column"
     return ResultRejected(f"the result cannot be stored as jsonb: {primary}; {way_out}")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg.errors import DataError, ProgramLimitExceeded, UniqueViolation
+from psycopg import AsyncConnection, Error
+from psycopg.errors import UniqueViolation
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -16,7 +16,7 @@ from pgsched.adapters.postgres import claiming_sql as claiming
 from pgsched.adapters.postgres import runs_sql as sql
 from pgsched.adapters.postgres.database import Database
 from pgsched.adapters.postgres.faults import violations
-from pgsched.adapters.postgres.finishing import Finishing, lost, rejected
+from pgsched.adapters.postgres.finishing import Finishing, lost, rejection_of
 from pgsched.adapters.postgres.mapping import job_from, run_from, source_from
 from pgsched.adapters.postgres.planning import WHY, begin_planning
 from pgsched.adapters.postgres.workers import HINT
@@ -118,8 +118,8 @@ class PostgresRunQueue:
                 # Nothing inserted: lost, or the same chunk came twice because an answer was lost.
                 if not inserted.rowcount and await _first(connection, sql.IS_HELD, parameters) is None:
                     raise lost(hold)
-            except (DataError, ProgramLimitExceeded) as error:
-                raise rejected(error) from None
+            except Error as error:
+                raise (rejection_of(error) or error) from None
             finally:
                 if len(rows) > HUGE_BYTES:
                     # libpq's buffer for what it sends never shrinks, and each connection has one
