@@ -83,7 +83,7 @@ class Talk:
 
 
 class LyingServer:
-    """Believable until a FETCH (or the login, the BEGIN, or the DECLARE) meets the lie it was given."""
+    """Believable until a FETCH (or the login, a look, the DECLARE …) meets the lie it was given."""
 
     def __init__(
         self,
@@ -92,9 +92,19 @@ class LyingServer:
         declare: Lie | None = None,
         begin: Lie | None = None,
         login: Lie | None = None,
+        look: Lie | None = None,
+        explain: Lie | None = None,
+        types: Lie | None = None,
         columns: tuple[int, ...] = (TEXT,),
     ) -> None:
-        self._lies = {"FETCH": fetch, "DECLARE": declare, "BEGIN": begin}
+        self._lies = {
+            "FETCH": fetch,
+            "DECLARE": declare,
+            "BEGIN": begin,
+            "SELECT": look,
+            "EXPLAIN": explain,
+        }
+        self._types = types
         self._login = login
         self._columns = columns
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,6 +157,10 @@ class LyingServer:
     async def _describe(self, talk: Talk, sql: bytes, body: bytes) -> None:
         if body == b"Ppgsched\0" or sql.startswith(b"FETCH"):
             await talk.say(row_description(*self._columns))
+        elif b"typdelim" in sql:
+            await talk.say(row_description(*[TEXT] * 6))
+        elif sql.startswith(b"EXPLAIN"):
+            await talk.say(row_description(TEXT))
         elif sql.lstrip().startswith(b"SELECT"):
             await talk.say(row_description(*[TEXT] * 5))
         else:
@@ -154,7 +168,7 @@ class LyingServer:
 
     async def _execute(self, talk: Talk, sql: bytes) -> None:
         word = sql.split()[0].decode()
-        lie = self._lies.get(word)
+        lie = self._types if b"typdelim" in sql else self._lies.get(word)
         if lie is not None:
             await lie(talk)
         elif word == "SELECT":

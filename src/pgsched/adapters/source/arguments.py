@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgsched.adapters.source.faults import broken
 from pgsched.adapters.source.session import Command, Session
 from pgsched.application.ports.execution import Statement
 from pgsched.domain.errors import QueryFailed
@@ -23,6 +24,7 @@ async def evaluated(session: Session, statement: Statement) -> list[str | None]:
     Raises:
         CommandFailed: the source refused a command; see ``of_an_expression``.
         QueryFailed: an expression gave more than one value.
+        ProtocolBroken: a value is no text.
     """
     asked = [argument for argument in statement.arguments if argument.sql is not None]
     columns = ", ".join(f"(\n{argument.sql}\n)::{argument.type}::pg_catalog.text" for argument in asked)
@@ -40,13 +42,15 @@ async def evaluated(session: Session, statement: Statement) -> list[str | None]:
         raise QueryFailed(
             "a parameter's expression gave more than one value", sqlstate="42601", position=None
         )
-    found = iter(values.get_value(0, place) for place in range(len(asked)))
-    return [
-        argument.text
-        if argument.sql is None
-        else (None if (value := next(found)) is None else value.decode())
-        for argument in statement.arguments
-    ]
+    try:
+        found = iter(_text(values.get_value(0, place)) for place in range(len(asked)))
+        return [argument.text if argument.sql is None else next(found) for argument in statement.arguments]
+    except UnicodeDecodeError:
+        raise broken("a parameter's value that is not UTF-8") from None
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
 
 
 def of_an_expression(fault: Exception) -> Exception:

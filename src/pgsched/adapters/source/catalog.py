@@ -64,14 +64,16 @@ async def column_types(session: Session, keys: Sequence[TypeKey]) -> list[Column
             Command(sql=_TYPES, params=(b"{%b}" % oids.encode(), b"{%b}" % modifiers.encode()))
         )
         for oid, modifier, name, element, delimiter, base in rows_of(result, 6):
-            if not f"{oid}{modifier.removeprefix('-')}{element or 0}{base or 0}".isdecimal():
-                raise broken("a type without a number")
-            known[int(oid), int(modifier)] = ColumnType(
-                oid=int(oid),
+            try:
+                numbers = [int(number or 0) for number in (oid, modifier, element, base)]
+            except ValueError:
+                raise broken("a type without a number") from None
+            known[numbers[0], numbers[1]] = ColumnType(
+                oid=numbers[0],
                 name=name,
-                kind=Kind.ARRAY if element else kind_of(int(oid)),
-                element=kind_of(int(base or 0)),
-                element_oid=int(element or 0),
+                kind=Kind.ARRAY if element else kind_of(numbers[0]),
+                element=kind_of(numbers[3]),
+                element_oid=numbers[2],
                 delimiter=delimiter or ",",
             )
     if not set(keys) <= known.keys():

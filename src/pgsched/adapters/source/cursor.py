@@ -263,13 +263,13 @@ class RowStream:
                 told = told if result.command_tuples is None else result.command_tuples
                 if result.ntuples:
                     fetched += result.ntuples
+                    if fetched > self._asked[0]:
+                        raise broken(f"more than the {self._asked[0]} rows that were asked for")
                     yield load(result)
         except TimeoutError:
             raise deadline_passed(self._statement.timeout_ms) from None
         if told != fetched:
             raise broken(f"{fetched} rows where it counts {told}")
-        if fetched > self._asked[0]:
-            raise broken(f"{fetched} rows where {self._asked[0]} were asked for")
 
     async def settle(self) -> None:
         """See the cleanup through, once all rows are here; the session is clean when it went well."""

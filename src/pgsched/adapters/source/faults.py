@@ -30,6 +30,8 @@ CANNOT_TRUST = "the source's server is not trusted"
 BROKE_PROTOCOL = "what answers at the source does not keep to Postgres's protocol"
 #: characters of each part of a server's message that are kept
 MESSAGE_CHARS = 8_000
+#: digits of the largest position that is one
+_POSITION_DIGITS = 10
 
 _BAD_CHARACTERS = "22021"
 _OTHER_ENCODING = (
@@ -185,6 +187,7 @@ def _cut(text: str) -> str:
 
 
 def _position(said: str | None, prefix: int) -> int | None:
-    if said is None or not said.isdecimal() or int(said) <= prefix:
+    # int() refuses thousands of digits; no statement has that many characters
+    if said is None or not said.isdecimal() or len(said) > _POSITION_DIGITS or int(said) <= prefix:
         return None
     return int(said) - prefix
