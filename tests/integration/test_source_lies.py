@@ -7,6 +7,7 @@ import resource
 import socket
 import struct
 import time
+from dataclasses import replace
 
 import pytest
 from lying_server import (
@@ -319,6 +320,33 @@ async def test_a_large_value_keeps_nobody_waiting(sources, source_db):
         longest, last = max(longest, time.monotonic() - last), time.monotonic()
     assert len((await large).data[0]["a"]) == 300_000
     assert longest < 0.3
+
+
+SECRET = b"it is a-long-secret"
+SPILLED = {
+    "a message": error(SECRET, code=b"22012"),
+    "a detail": message(b"E", b"SERROR\0C22012\0Mwrong\0D" + SECRET + b"\0\0"),
+    "a last message": error(SECRET, code=b"57P01", severity=b"FATAL"),
+    "a code": error(b"wrong", code=SECRET),
+}
+
+
+@pytest.mark.parametrize("spilled", SPILLED.values(), ids=SPILLED.keys())
+async def test_no_message_after_the_login_holds_the_password(sources, spilled):
+    async with LyingServer(fetch=says(spilled)) as server:
+        with pytest.raises(SourceFault) as caught:
+            await ask(sources, server, timeout_ms=5000)
+    failure = Failure.of(caught.value)
+    assert "a-long-secret" not in f"{failure} {caught.value}"
+    async with LyingServer(look=says(spilled)) as server:
+        assert "a-long-secret" not in f"{await sources.inspect(address_at(server))}"
+
+
+async def test_a_password_that_is_the_role_s_name_hides_no_reason(sources):
+    refusal = error(b'role "u" is not permitted to log in', code=b"28000", severity=b"FATAL")
+    async with LyingServer(login=says(refusal)) as server:
+        report = await sources.inspect(replace(address_at(server), password="u"))
+    assert "is not permitted to log in" in report.error_detail
 
 
 async def test_others_are_served_while_one_floods(sources, source_db):

@@ -24,7 +24,7 @@ from psycopg.pq import abc as pq
 from pgsched.adapters.lookups import Lookups
 from pgsched.adapters.secluded import no_libpq_variables
 from pgsched.adapters.sockets import ready
-from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault
+from pgsched.adapters.source.faults import CANNOT_REACH, connection_fault, secret_of
 from pgsched.adapters.source.libpq import AsidePoll, decrypted, set_verbose
 from pgsched.adapters.source.login import LoginWatch
 from pgsched.application.ports.execution import SourceAddress
@@ -214,7 +214,7 @@ async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll, spe
     watch = LoginWatch(asks_for_tls=address.sslmode != "disable")
     while True:
         if pgconn.status == ConnStatus.BAD:
-            raise connection_fault(pgconn.get_error_message("utf-8"), password=address.password)
+            raise connection_fault(pgconn.get_error_message("utf-8"), password=secret_of(address))
         if pgconn.status == ConnStatus.STARTED:
             watch.begin()
         if pgconn.socket >= 0:
@@ -235,7 +235,7 @@ async def _poll(pgconn: pq.PGconn, address: SourceAddress, aside: AsidePoll, spe
         if status == PollingStatus.OK:
             return
         if status == PollingStatus.FAILED:
-            raise connection_fault(pgconn.get_error_message("utf-8"), password=address.password)
+            raise connection_fault(pgconn.get_error_message("utf-8"), password=secret_of(address))
         writing = status == PollingStatus.WRITING
         until = None if watch.has_spoken else speak_by
         await ready(pgconn.socket, reading=not writing, writing=writing, until=until)

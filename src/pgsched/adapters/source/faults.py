@@ -7,11 +7,16 @@ the connection failed. Neither ever holds a password.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
+from pgsched.application.ports.execution import SourceAddress
 from pgsched.domain.errors import (
+    CostExceeded,
+    IsMetadata,
     LimitExceeded,
     ProtocolBroken,
     QueryFailed,
@@ -28,6 +33,10 @@ CANNOT_LOG_IN = "the source refused the login"
 TIMED_OUT = "the query ran into its timeout"
 CANNOT_TRUST = "the source's server is not trusted"
 BROKE_PROTOCOL = "what answers at the source does not keep to Postgres's protocol"
+_NOT_SHOWN = "the server's answer is not shown because it holds the password"
+_FIXED = frozenset({CANNOT_REACH, CANNOT_LOG_IN, TIMED_OUT, CANNOT_TRUST, BROKE_PROTOCOL})
+#: faults that hold nothing of what a server said
+_IN_OUR_WORDS = (LimitExceeded, CostExceeded, IsMetadata)
 #: characters of each part of a server's message that are kept
 MESSAGE_CHARS = 8_000
 #: digits of the largest position that is one
@@ -89,9 +98,7 @@ def connection_fault(said: str, *, password: str | None) -> SourceFault:
     """
     usual, sqlstate = _without_state(said)
     text = _ROOT_FILE.sub("sslrootcert", " ".join(usual.split()))
-    shown = text or CANNOT_REACH
-    if password and password in text:
-        shown = "the server's answer is not shown because it holds the password"
+    shown = _NOT_SHOWN if password and password in text else text or CANNOT_REACH
     if sqlstate is None or sqlstate.startswith("08"):
         sqlstate = next((state for pattern, state in _LOGIN_FAULTS if pattern.search(text)), sqlstate)
     if sqlstate in _PASSING:
@@ -104,6 +111,33 @@ def connection_fault(said: str, *, password: str | None) -> SourceFault:
         if pattern.search(text):
             return SourceUntrusted(f"{shown}; {way_out}", public=CANNOT_TRUST)
     return SourceUnreachable(shown, public=CANNOT_REACH)
+
+
+def secret_of(address: SourceAddress) -> str | None:
+    """Return the password, None when it is a name that messages hold anyway.
+
+    To leave such a message out would hide its reason, and tell what the password is.
+    """
+    public = (address.username, address.dbname, address.host)
+    return None if address.password in public else address.password
+
+
+@contextmanager
+def keeping_secret(address: SourceAddress) -> Iterator[None]:
+    """Take out of a fault what the server said when it holds the password; code and SQLSTATE stay."""
+    try:
+        yield
+    except SourceFault as fault:
+        password = secret_of(address)
+        if password and not isinstance(fault, _IN_OUR_WORDS):
+            if password in fault.detail:
+                fault.detail = _NOT_SHOWN
+                fault.args = (_NOT_SHOWN,)
+            if password in fault.public and fault.public not in _FIXED:
+                fault.public = _NOT_SHOWN
+            if password in (fault.sqlstate or ""):
+                fault.sqlstate = None
+        raise
 
 
 def _without_state(said: str) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ from pgsched.adapters.lookups import Lookups
 from pgsched.adapters.source.catalog import TypesUnknown
 from pgsched.adapters.source.connections import RootCertificates, connect, is_c_text
 from pgsched.adapters.source.cursor import RowStream
-from pgsched.adapters.source.faults import lost, query_fault
+from pgsched.adapters.source.faults import keeping_secret, lost, query_fault
 from pgsched.adapters.source.inspection import report
 from pgsched.adapters.source.pool import KEPT_S, KeptSessions
 from pgsched.adapters.source.session import Command, CommandFailed, Defaults, Session, row_of
@@ -67,22 +67,23 @@ class PsycopgSources:
         keep_s: float | None = None,
     ) -> AsyncIterator[ResultStream]:
         """Run one statement, fenced; see the port for what is promised and raised."""
-        session, stream = await self._start(address, statement)
-        try:
-            yield stream
-            # before the run ends, which frees its place at the source
-            may_stay = keep is not None and not session.is_old and not stream.is_large
-            if keep is not None and may_stay and await self._kept.has_place(address, keep):
-                self._kept.settle(
-                    address, session, stream.settle, is_sent=stream.is_cleanup_sent, keep_s=keep_s
-                )
-                return
-        except BaseException:
-            await self._abandon(address, session)
-            raise
-        if not may_stay:
-            self._kept.closed(address)
-        await session.abandon()
+        with keeping_secret(address):
+            session, stream = await self._start(address, statement)
+            try:
+                yield stream
+                # before the run ends, which frees its place at the source
+                may_stay = keep is not None and not session.is_old and not stream.is_large
+                if keep is not None and may_stay and await self._kept.has_place(address, keep):
+                    self._kept.settle(
+                        address, session, stream.settle, is_sent=stream.is_cleanup_sent, keep_s=keep_s
+                    )
+                    return
+            except BaseException:
+                await self._abandon(address, session)
+                raise
+            if not may_stay:
+                self._kept.closed(address)
+            await session.abandon()
 
     async def inspect(self, address: SourceAddress, *, allow_metadata: bool = False) -> SourceReport:
         """Look a source over; what fails is in the report."""
@@ -91,22 +92,27 @@ class PsycopgSources:
         except PgschedError as error:
             return SourceReport(ok=False, error_code=error.code, error_detail=error.detail)
         try:
+            with keeping_secret(address):
+                return await self._report(session, address, allow_metadata=allow_metadata)
+        except PgschedError as error:
+            fault = error
+        finally:
+            await session.abandon()
+        return SourceReport(ok=False, error_code=fault.code, error_detail=fault.detail)
+
+    async def _report(
+        self, session: Session, address: SourceAddress, *, allow_metadata: bool
+    ) -> SourceReport:
+        try:
             async with asyncio.timeout(_INSPECT_TIMEOUT_MS / 1000):
                 await self._look(session)
                 if not allow_metadata:
                     _refuse_metadata(session)
                 return await report(session, address, timeout_ms=_INSPECT_TIMEOUT_MS)
         except TimeoutError:
-            fault: PgschedError = SourceUnreachable(
-                f"no answer within {_INSPECT_TIMEOUT_MS} ms after the login"
-            )
+            raise SourceUnreachable(f"no answer within {_INSPECT_TIMEOUT_MS} ms after the login") from None
         except CommandFailed as failed:
-            fault = query_fault(failed.result, prefix=0, timeout_ms=_INSPECT_TIMEOUT_MS, elapsed_ms=0)
-        except PgschedError as error:
-            fault = error
-        finally:
-            await session.abandon()
-        return SourceReport(ok=False, error_code=fault.code, error_detail=fault.detail)
+            raise query_fault(failed.result, prefix=0, timeout_ms=_INSPECT_TIMEOUT_MS, elapsed_ms=0) from None
 
     def kept(self) -> int:
         """Return how many idle connections are kept for the next run."""
