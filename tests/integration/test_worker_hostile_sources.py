@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from lying_server import TEXT, LyingServer, data_row, message, row_description
+from lying_server import TEXT, LyingServer, complete, data_row, message, row_description
 from processes import assert_quiet, ended_run, installation
 
 SECRET = "a-password-of-a-liar"
@@ -36,12 +36,18 @@ async def sends_a_gigabyte(talk):
     await talk.flood(data_row(b"x" * 60_000)[:-1] + b"x")
 
 
+async def sends_a_string_without_an_end(talk):
+    await talk.say(data_row(b'"' + b'\\"' * 80_000 + b"0" * 19), complete(b"FETCH 1"))
+
+
 #: what the server does in place of rows, and the code of the run
 HOSTILE = {
     "liar": (lies, "source_protocol"),
+    "forger": (sends_a_string_without_an_end, "source_protocol"),
     "mute": (goes_mute, "query_timeout"),
     "breaker": (breaks_off, "source_unreachable"),
 }
+JSON = 114
 
 
 def add_source_at(place, name, port):
@@ -62,7 +68,7 @@ def add_queries(place, servers):
 
 
 async def test_each_hostile_source_is_a_stored_run_and_the_good_one_is_served(place, database, source_db):
-    servers = {name: LyingServer(fetch=lie) for name, (lie, _) in HOSTILE.items()}
+    servers = {name: LyingServer(fetch=lie, columns=(JSON,)) for name, (lie, _) in HOSTILE.items()}
     for server in servers.values():
         await server.__aenter__()
     try:
