@@ -1,7 +1,7 @@
 """The command ``pgsched``: finds commands without importing the others, and tells every fault once.
 
-Exit codes: 0 done, 1 refused or failed (one line on stderr), 2 wrong usage, 130 interrupted. With
-PGSCHED_DEBUG=1 in the environment a failure also shows its traceback.
+Exit codes: 0 done, 1 refused or failed (one line on stderr), 2 wrong usage, 130 interrupted, 141 the reader
+of a pipe is gone. With PGSCHED_DEBUG=1 in the environment a failure also shows its traceback.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import click
 from pgsched import __version__
 from pgsched.domain.errors import InvalidInput, PgschedError
 from pgsched.entrypoints.cli import prompts
+
+#: what a shell shows for a program that SIGPIPE ended, as most end behind ``| head``
+READER_GONE = 141
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +116,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as error:
-        # click's way out when the reader of a pipe is gone
+        # click's way out when the reader of a pipe is gone, with a stdout that complains no more
+        if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
+            return READER_GONE
         return error.code if isinstance(error.code, int) else 1
     except KeyboardInterrupt:
         return 130
@@ -170,7 +175,7 @@ def _aborted(error: click.Abort) -> int:
 def _reader_gone() -> int:
     """Leave quietly: Python would complain when it flushes stdout at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    return READER_GONE
 
 
 def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
