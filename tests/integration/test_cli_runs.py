@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -137,12 +138,13 @@ def test_export_replaces_a_file_whole_or_not_at_all(place, tmp_path):
     file.chmod(0o640)
     failed = place.run("runs", "export", str(place.failed["id"]), "-o", file)
     assert failed.returncode == 1
-    assert "is error" in failed.stderr
+    number = place.failed["id"]
+    said = f"run {number} is error (query_failed) and has no result; pgsched runs show {number} tells why"
+    assert failed.stderr == f"Error: {said}\n"
     assert (file.read_text(), sorted(tmp_path.iterdir())) == ("before", [file])
     assert place.run("runs", "export", str(place.ids[0]), "-o", file).returncode == 0
     assert file.read_text().startswith("big,")
     assert (file.stat().st_mode & 0o777, sorted(tmp_path.iterdir())) == (0o640, [file])
-    assert place.run("runs", "export", str(place.ids[0]), "-o", "/dev/stdout").stdout.startswith("big,")
 
 
 @pytest.mark.parametrize(
@@ -150,14 +152,19 @@ def test_export_replaces_a_file_whole_or_not_at_all(place, tmp_path):
     [
         ((), 2, "give the id of a run, or --latest QUERY"),
         (("1", "--latest", "good"), 2, "give the id of a run, or --latest QUERY"),
-        (("nobody",), 1, "nobody"),
+        (("nobody",), 1, "there is no query nobody"),
         (("1", "--params", "x"), 2, "--params goes with --latest"),
-        (("good", "--params", "x"), 1, "there is no success run of query good"),
+        (("good", "--params", "x"), 1, "query good has no success with parameter set x yet"),
+        (("bad",), 1, "query bad has no success yet; see: pgsched runs list bad"),
         (("999999",), 1, "there is no run 999999"),
         (("9" * 30,), 1, "there is no run"),
-        (("--latest", "nobody"), 1, "nobody"),
+        (("--latest", "nobody"), 1, "there is no query nobody"),
         (("--latest", "good", "--columns", "gone"), 1, "'gone'"),
-        (("--latest", "good", "--rows", "1"), 1, "offset,limit"),
+        (("--latest", "good", "--rows", "1"), 2, "--rows must be offset,limit"),
+        (("--latest", "good", "--columns", ""), 2, "--columns must be names joined by commas, not empty"),
+        (("--latest", "good", "--output", "it.csv.gz"), 2, "it.csv.gz: a name that ends in .gz"),
+        (("--latest", "good", "--output", "it.XLS"), 2, "give --format, or another name"),
+        (("--latest", "good", "--output", "/dev/full"), 1, "Error: /dev/full: No space left"),
         (("--latest", "good", "--output", "/nowhere/it.csv"), 1, "Error: /nowhere/it.csv: No such file"),
         (("--latest", "good", "--output", "/"), 2, "is a directory"),
     ],
@@ -169,20 +176,126 @@ def test_export_says_what_was_wrong(place, arguments, code, said):
     assert "Traceback" not in done.stderr
 
 
-def test_export_shows_a_bar_on_a_terminal(place, tmp_path):
+def test_a_name_as_long_as_names_may_be_is_written(place, tmp_path):
+    file = tmp_path / f"{'n' * 251}.csv"
+    done = place.run("runs", "export", "good", "-o", file)
+    assert (done.returncode, done.stderr, [*tmp_path.iterdir()]) == (0, "", [file])
+    done = place.run("runs", "export", "good", "-o", tmp_path / f"{'n' * 252}.csv")
+    assert (done.returncode, done.stderr) == (1, f"Error: {tmp_path}/{'n' * 252}.csv: File name too long\n")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link", "-"])
+def test_what_others_write_to_stdout_stays_before_an_export(place, tmp_path, name):
+    file = tmp_path / "it.csv"
+    file.write_text("before\n")
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    with file.open("ab") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "pgsched", "runs", "export", "good", "-o", name],
+            stdout=out,
+            env=place.environment,
+            cwd=tmp_path,
+        )
+    assert done.returncode == 0
+    assert file.read_text().startswith("before\nbig,")
+
+
+def test_an_export_that_nobody_takes_is_told(place):
+    line = f"'{sys.executable}' -m pgsched runs export good"
+    for behind, said in (
+        (">&-", "standard output is closed; redirect it, or give --output FILE"),
+        (">/dev/full", "standard output: No space left on device"),
+    ):
+        done = subprocess.run(
+            ["sh", "-c", f"{line} {behind}"],
+            capture_output=True,
+            text=True,
+            env=place.environment,
+            cwd=place.folder,
+        )
+        assert (done.returncode, done.stderr) == (1, f"Error: {said}\n")
+
+
+def test_an_export_whose_reader_is_gone_ends_as_other_programs_do(place):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-m", "pgsched", "runs", "export", "good"],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=place.environment,
+        cwd=place.folder,
+    )
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("format_", ["table", "records", "columns", "ndjson", "csv"])
+def test_a_text_ends_with_its_line(place, format_):
+    done = place.run("runs", "export", "good", "--format", format_)
+    assert done.stdout.endswith("\n")
+    assert not done.stdout.endswith("\n\n")
+
+
+@contextlib.contextmanager
+def on_a_terminal(place, *arguments, stdout=None):
+    """An export whose stderr is a terminal, and a function that reads on there."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pgsched", "runs", "export", "--latest", "good", "-o", tmp_path / "it.csv"],
+        [sys.executable, "-m", "pgsched", "runs", "export", *arguments],
+        stdout=stdout,
         stderr=theirs,
         env=place.with_settings(TERM="xterm"),
         cwd=place.folder,
     )
     os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # the other end is closed
-        while piece := os.read(ours, 4096):
-            shown += piece
-    os.close(ours)
-    assert process.wait(30) == 0
+
+    def read() -> bytes:
+        with contextlib.suppress(OSError):  # the other end is closed
+            return os.read(ours, 4096)
+        return b""
+
+    try:
+        yield process, read
+    finally:
+        os.close(ours)
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_export_shows_a_bar_on_a_terminal(place, tmp_path, redirected):
+    file = tmp_path / "it.csv"
+    with (
+        contextlib.ExitStack() as stack,
+        on_a_terminal(place, "good", stdout=stack.enter_context(file.open("wb")))
+        if redirected
+        else on_a_terminal(place, "good", "-o", file) as (process, read),
+    ):
+        shown = b"".join(iter(read, b""))
+        assert process.wait(30) == 0
     assert b"1/1" in shown
-    assert b"bytes in" in shown
+    assert (b"bytes in" in shown) is not redirected
+    assert file.read_bytes().startswith(b"big,")
+
+
+def test_export_shows_no_bar_to_whoever_reads_from_a_pipe(place):
+    with on_a_terminal(place, "good", stdout=subprocess.PIPE) as (process, read):
+        shown = b"".join(iter(read, b""))
+        assert process.wait(30) == 0
+        assert (shown, process.stdout.read()[:4]) == (b"", b"big,")
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_an_export_that_is_ended_leaves_nothing_behind(place, tmp_path, number):
+    # pyarrow is loaded once the bar is shown: time enough
+    with on_a_terminal(place, "good", "-o", tmp_path / "it.parquet") as (process, read):
+        shown = read()
+        assert [each.name[:8] for each in tmp_path.iterdir()] == [".export-"]
+        process.send_signal(number)
+        shown += b"".join(iter(read, b""))
+        assert process.wait(30) == 128 + number
+    assert [*tmp_path.iterdir()] == []
+    # the cursor that the bar hid
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")

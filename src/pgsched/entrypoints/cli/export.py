@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import sys
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
 from pgsched.entrypoints.cli.opened import key_of, with_container
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pgsched.adapters.formats.shape import Shape
     from pgsched.application.ports.views import RunView, StoredRun
     from pgsched.entrypoints.container import Container
@@ -30,7 +31,13 @@ _BY_SUFFIX = {
     ".arrow": "arrow",
     ".arrows": "arrow",
 }
+#: ends of names that say what is not written here: other formats, and compressed ones
+_OTHERS = re.compile(
+    r"\.(7z|avro|br|bz2|db|feather|gz|html|lz4|ods|orc|pdf|sql|sqlite|tar|tgz|tsv|xlsx?|xml|xz|ya?ml|zip|zst)"
+)
 _BINARY = frozenset({"parquet", "arrow"})
+#: formats that are one JSON document, to which a text file adds a line end
+_ONE_LINE = frozenset({"table", "records", "columns"})
 
 
 @click.command("export")
@@ -69,6 +76,7 @@ def export(
     A NAME in place of the id is that of a query.
     """
     from pgsched.adapters.formats.shape import Format, Shape, available
+    from pgsched.domain.errors import InvalidInput
     from pgsched.entrypoints.http.parameters import Faults
 
     if (run is None) == (latest is None):
@@ -79,14 +87,18 @@ def export(
         raise click.UsageError("--params goes with --latest QUERY: a run has one parameter set")
     if output == Path("-"):
         output = None
-    chosen = format_ or (_BY_SUFFIX.get(output.suffix.lower(), "csv") if output else "csv")
+    chosen = format_ or _format_of(output)
     if Format(chosen) not in available():
         raise click.ClickException(f"{chosen} needs pyarrow: pip install 'pgsched[arrow]'")
     if chosen in _BINARY and output is None and sys.stdout.isatty():
         raise click.UsageError(f"{chosen} is not for a terminal; give --output FILE, or redirect")
-    with Faults() as faults:
-        offset, limit = faults.rows(rows)
-        picked = faults.columns([] if columns is None else [columns])
+    try:
+        with Faults() as faults:
+            offset, limit = faults.rows(rows)
+            picked = faults.columns([] if columns is None else [columns])
+    except InvalidInput as wrong:
+        told = "; ".join(f"--{fault.field} {fault.message}" for fault in wrong.faults)
+        raise click.UsageError(told) from None
     shape = Shape(
         format=Format(chosen),
         columns=picked,
@@ -97,33 +109,80 @@ def export(
     )
 
     async def operation(container: Container) -> None:
-        from pgsched.domain.audience import EVERYTHING
-
-        view = container.run_view()
-        if latest is not None:
-            stored = await view.latest(EVERYTHING, key_of(latest), whole=False, params=params)
-        else:
-            stored = await view.one(EVERYTHING, int(run or "0"), whole=False)
-        await _export(view, stored, shape, output)
+        stored = await _found(container, run, latest, params)
+        if shape.format is not Format.TABLE:
+            _refuse_without_result(stored)
+        await _export(container.run_view(), stored, shape, output)
 
     with_container(operation)
 
 
+def _format_of(output: Path | None) -> str:
+    """Return the format that a file's name says, csv where it says none.
+
+    Raises:
+        click.UsageError: it says one that is not written here.
+    """
+    suffix = "" if output is None else output.suffix.lower()
+    if _OTHERS.fullmatch(suffix):
+        raise click.UsageError(
+            f"{output}: a name that ends in {suffix} is not for a format that is written here; "
+            "give --format, or another name"
+        )
+    return _BY_SUFFIX.get(suffix, "csv")
+
+
+async def _found(container: Container, run: str | None, latest: str | None, params: str | None) -> StoredRun:
+    """Find the run that is meant.
+
+    Raises:
+        NotFound: there is no such run or query.
+        click.ClickException: the query has no success, or none with these parameters; or the run has none.
+    """
+    from pgsched.domain.audience import EVERYTHING
+    from pgsched.domain.errors import NotFound
+
+    view = container.run_view()
+    if latest is None:
+        return await view.one(EVERYTHING, int(run or "0"), whole=False)
+    try:
+        return await view.latest(EVERYTHING, key_of(latest), whole=False, params=params)
+    except NotFound:
+        # one that is not there is told as such
+        card = await container.query_view().card(EVERYTHING, key_of(latest))
+    of_set = "" if params is None else f" with parameter set {params}"
+    raise click.ClickException(
+        f"query {card.name} has no success{of_set} yet; see: pgsched runs list {card.name}"
+    )
+
+
+def _refuse_without_result(stored: StoredRun) -> None:
+    if stored.has_result:
+        return
+    run = stored.run
+    if run.status in ("queued", "running"):
+        raise click.ClickException(f"run {run.id} is {run.status} and has no result yet; try again later")
+    code = f" ({run.error_code})" if run.error_code else ""
+    raise click.ClickException(
+        f"run {run.id} is {run.status}{code} and has no result; pgsched runs show {run.id} tells why"
+    )
+
+
 async def _export(view: RunView, stored: StoredRun, shape: Shape, output: Path | None) -> None:
     from pgsched.adapters.formats.writing import written
+    from pgsched.entrypoints.cli.export_target import leaving_on_signals, opened
 
-    if output is None:
-        async for piece in written(view, stored, shape):
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return
-    size = 0
-    with _replacing(output) as file, _progress(stored, shape) as progress:
+    with (
+        leaving_on_signals(),
+        opened(output) as target,
+        _progress(stored, shape, shown=target.shows_progress) as progress,
+    ):
         async for piece in written(_Counted(view, progress), stored, shape):
-            file.write(piece)
-            size += len(piece)
-    if sys.stderr.isatty():
-        click.echo(f"run {stored.run.id}: {size:,} bytes in {output}", err=True)
+            target.write(piece)
+        if shape.format.value in _ONE_LINE:
+            target.write(b"\n")
+    if output is not None and sys.stderr.isatty():
+        click.echo(f"run {stored.run.id}: {target.size:,} bytes in {output}", err=True)
 
 
 class _Counted:
@@ -149,9 +208,18 @@ class _Counted:
 
 
 @contextlib.contextmanager
-def _progress(stored: StoredRun, shape: Shape) -> Iterator[Callable[[int | None], None]]:
+def _cursor_shown_after(console: Console) -> Iterator[None]:
+    """Show the cursor in the end: a signal may come while the bar is about to hide it."""
+    try:
+        yield
+    finally:
+        console.show_cursor()
+
+
+@contextlib.contextmanager
+def _progress(stored: StoredRun, shape: Shape, *, shown: bool) -> Iterator[Callable[[int | None], None]]:
     """Show a bar on a terminal; what it gives is told of rows done, None when they begin anew."""
-    if not sys.stderr.isatty():
+    if not shown:
         yield lambda _: None
         return
     from rich.console import Console
@@ -160,15 +228,18 @@ def _progress(stored: StoredRun, shape: Shape) -> Iterator[Callable[[int | None]
     total = max(0, (stored.run.rows_returned or 0) - shape.offset)
     if shape.limit is not None:
         total = min(total, shape.limit)
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("rows"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
-    with bar:
+    with _cursor_shown_after(console), bar:
         task = bar.add_task("rows", total=total)
 
         def tell(rows: int | None) -> None:
@@ -178,45 +249,3 @@ def _progress(stored: StoredRun, shape: Shape) -> Iterator[Callable[[int | None]
                 bar.advance(task, rows)
 
         yield tell
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write beside the file and put it in its place when all is written: a half of it is never there.
-
-    Raises:
-        OSError: the folder cannot be written to, or the disk is full.
-    """
-    if path.exists() and not path.is_file():
-        # a device or a pipe: there is nothing to put in its place
-        with path.open("wb") as there:
-            yield there
-        return
-    # A link is followed, so that the file it leads to is replaced and not the link.
-    target = path.resolve()
-    try:
-        file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)  # noqa: SIM115
-    except OSError as error:
-        # it names a file that nobody asked for
-        error.filename = str(path)
-        raise
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).chmod(_mode(target))
-        Path(file.name).replace(target)
-    except BaseException:
-        Path(file.name).unlink(missing_ok=True)
-        raise
-
-
-def _mode(target: Path) -> int:
-    """Return the mode of the file that is replaced, else what the umask leaves of 0666."""
-    try:
-        return target.stat().st_mode & 0o777
-    except FileNotFoundError:
-        umask = os.umask(0o022)
-        os.umask(umask)
-        return 0o666 & ~umask
