@@ -49,6 +49,6 @@ async def refuse_costly(session: Session, declare: Command, *, before: int, most
     cost = explained.plan.total_cost
     if cost > most:
         raise CostExceeded(
-            f"the source's planner expects a cost of {cost:.0f}, the source allows {most} (max_cost); "
+            f"the source's planner expects a cost of {cost:.2f}, the source allows {most} (max_cost); "
             "it was not run"
         )
