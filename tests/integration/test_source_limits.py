@@ -9,8 +9,9 @@ import pytest
 from source_fixtures import address_of, run, run_at, statement
 
 from pgsched.adapters.source import bounds, cursor, sample
-from pgsched.adapters.source.cursor import BESIDE_BYTES, FETCH_ROWS
+from pgsched.adapters.source.cursor import FETCH_ROWS
 from pgsched.adapters.source.encoding import Row, RowEncoder
+from pgsched.adapters.source.first_rows import BESIDE_BYTES
 from pgsched.adapters.source.sources import PsycopgSources
 from pgsched.domain.errors import CostExceeded, LimitExceeded, QueryFailed, ResultRejected
 from pgsched.domain.results import OnLimit

@@ -182,7 +182,7 @@ async def rogue(folder, login, *, unencrypted=None):
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     yield SourceAddress(
         host="127.0.0.1", port=server.sockets[0].getsockname()[1],
-        dbname="d", username="u", password="p", sslmode="require",
+        dbname="d", username="u", password="a secret", sslmode="require",
     )  # fmt: skip
     server.close()
     for task in tasks:

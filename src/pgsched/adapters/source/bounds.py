@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 
 from pgsched.adapters.source.encoding import Row
 from pgsched.domain.errors import ResultRejected
+from pgsched.domain.results import NARROW_BYTES, ColumnType, is_unbounded
 
 #: bytes of one string of jsonb, and of one object or array in all: JENTRY_OFFLENMASK of utils/jsonb.h
 MOST_ROW_BYTES = (1 << 28) - 1
@@ -13,6 +15,26 @@ MOST_ROW_BYTES = (1 << 28) - 1
 PART_BYTES = 4 << 20
 #: bytes of rows that came together beyond which their connection is not kept: libpq's buffers never shrink
 LARGE_BYTES = 32 << 20
+
+
+class Sizes:
+    """Tells how large rows are, with a look at those of their values alone that may be long."""
+
+    def __init__(self, types: Sequence[ColumnType]) -> None:
+        """Take the columns' types."""
+        self._wide = [place for place, one in enumerate(types) if is_unbounded(one)]
+        self._narrow_bytes = NARROW_BYTES * (len(types) - len(self._wide))
+
+    def of(self, rows: Sequence[Row]) -> int:
+        """Return about how many bytes rows take: exactly where a value may be long."""
+        size = len(rows) * self._narrow_bytes
+        for place in self._wide:
+            size += sum(map(len, filter(None, map(itemgetter(place), rows))))
+        return size
+
+    def of_wide(self, row: Row) -> int:
+        """Return how many bytes the values have that may be long."""
+        return sum(len(row[place] or b"") for place in self._wide)
 
 
 def size_of(row: Row) -> int:

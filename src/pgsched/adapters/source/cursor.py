@@ -18,8 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq import ExecStatus, Format
@@ -27,18 +26,18 @@ from psycopg.pq import abc as pq
 from psycopg.types.string import ByteaBinaryLoader
 
 from pgsched.adapters.source.arguments import evaluated, of_an_expression
-from pgsched.adapters.source.bounds import LARGE_BYTES, MOST_ROW_BYTES, PART_BYTES, parted, refuse_unstorable
+from pgsched.adapters.source.bounds import Sizes
 from pgsched.adapters.source.catalog import TypeKey, column_types, known_types
 from pgsched.adapters.source.cost import EXPLAIN, refuse_costly
 from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.adapters.source.faults import broken, deadline_passed, lost, query_fault
-from pgsched.adapters.source.json_values import NoRoom
+from pgsched.adapters.source.first_rows import FirstRows
 from pgsched.adapters.source.pins import BEGIN, DISCARD, ROLLBACK, pins_for
 from pgsched.adapters.source.session import MOST_OWN_BYTES, MOST_WAITED_BYTES, Command, CommandFailed, Session
 from pgsched.application.ports.execution import RowBatch, Statement
-from pgsched.domain.errors import LimitExceeded, QueryFailed, SourceFault
+from pgsched.domain.errors import QueryFailed, SourceFault
 from pgsched.domain.parameters import SCHEDULED_AT
-from pgsched.domain.results import NARROW_BYTES, ColumnType, OnLimit, is_unbounded, unique_names
+from pgsched.domain.results import ColumnType, OnLimit, unique_names
 
 #: milliseconds the source gets beyond the timeout to end the statement itself
 GRACE_MS = 1000
@@ -46,13 +45,6 @@ GRACE_MS = 1000
 SETTLE_S = 1.0
 #: rows libpq hands out at once
 CHUNK_ROWS = 50
-#: a batch is handed out when it has this many rows or bytes
-BATCH_ROWS = 1000
-BATCH_BYTES = 1 << 20
-#: a batch larger than this is encoded in a thread: the loop has the leases of other runs to renew
-BESIDE_BYTES = 1 << 18
-#: how many times as long as what is written of them values can be: -Infinity, which becomes null
-_MOST_SHRUNK = 3
 
 _PREFIX = "DECLARE pgsched NO SCROLL CURSOR WITHOUT HOLD FOR "
 _CURSOR = b"pgsched"
@@ -78,13 +70,11 @@ class RowStream:
         self.truncated = False
         self._session = session
         self._statement = statement
-        self._names: list[str] = []
         self._encoder = RowEncoder([], [])
         self._arguments = [argument.text for argument in statement.arguments]
         #: hands values out as they came: text forms are taken for the bytes of a binary format
         self._loader = Transformer(_BYTES)
-        self._wide: list[int] = []
-        self._narrow_bytes = 0
+        self._sizes = Sizes([])
         self._sent_at = 0.0
         #: rows that are still to be asked for, None for all there are
         self._to_ask = None if statement.on_limit is OnLimit.SAMPLE else statement.max_rows + 1
@@ -94,8 +84,6 @@ class RowStream:
         self._is_fetched = False
         #: whether rows came that left their connection with large buffers
         self.is_large = False
-        #: whether max_bytes has no room for the next row
-        self._is_full = False
 
     async def open(self) -> None:
         """Declare the cursor, learn its columns and start the FETCH.
@@ -207,7 +195,7 @@ class RowStream:
             from pgsched.adapters.source.sample import sampled
 
             return sampled(self, self._encoder, self._statement)
-        return self._first_rows()
+        return FirstRows(self, self._encoder, self._statement, self._sizes).batches()
 
     def table_schema(self) -> bytes:
         """Return the Table Schema as UTF-8 JSON, final once iteration has ended."""
@@ -291,94 +279,13 @@ class RowStream:
             session.deadline = None
             session.is_clean = True
 
-    async def _first_rows(self) -> AsyncIterator[RowBatch]:
-        statement = self._statement
-        pending: list[Row] = []
-        pending_bytes = 0
-        async with contextlib.aclosing(self.chunks()) as chunks:
-            async for chunk in chunks:
-                for rows, size in self._in_parts(chunk):
-                    pending += rows
-                    pending_bytes += size
-                    if len(pending) > statement.max_rows - self.rows:
-                        # the one row more than allowed that was asked for
-                        self._cut(f"more than {statement.max_rows} rows")
-                        del pending[statement.max_rows - self.rows :]
-                    # no more is read than could be stored
-                    room = min(BATCH_BYTES, statement.max_bytes - self.bytes)
-                    if len(pending) >= BATCH_ROWS or pending_bytes >= room:
-                        batch = await self._batch(pending, pending_bytes)
-                        if batch is not None:
-                            yield batch
-                        if self._is_full:
-                            return
-                        pending, pending_bytes = [], 0
-        batch = await self._batch(pending, pending_bytes)
-        if batch is not None:
-            yield batch
-
-    def _in_parts(self, rows: list[Row]) -> list[tuple[list[Row], int]]:
-        """Return rows with their bytes, in parts that can be written and stored at once."""
-        size = self._size_of(rows)
-        if size <= PART_BYTES:
-            return [(rows, size)]
-        self.is_large = self.is_large or size > LARGE_BYTES
-        return [(part, self._size_of(part)) for part in parted(rows)]
-
-    async def _batch(self, rows: list[Row], size: int) -> RowBatch | None:
-        """Encode rows of about ``size`` bytes, as ``_encoded`` does."""
-        if size > BESIDE_BYTES:
-            return await asyncio.to_thread(self._encoded, rows, size)
-        return self._encoded(rows, size)
-
-    def _encoded(self, rows: list[Row], size: int) -> RowBatch | None:
-        """Encode rows, as many as ``max_bytes`` has room for; None when not even one fits."""
-        room = self._statement.max_bytes - self.bytes - (1 if self.rows else 0)
-        if size > room * _MOST_SHRUNK:
-            rows = self._without_the_hopeless(rows, room)
-        if not rows:
-            return None
-        if size > MOST_ROW_BYTES:
-            refuse_unstorable(rows, self._names, before=self.rows, room=room)
-        seen = self._encoder.seen()
-        try:
-            data = self._encoder.encode(rows, room=room)
-            fits = len(data) <= room
-        except NoRoom:
-            fits = False
-        if not fits:
-            self._cut(f"more than {self._statement.max_bytes} bytes")
-            self._is_full = True
-            rows = rows[: _fitting(self._encoder.afresh(), rows, room)]
-            self._encoder.forget_since(seen)
-            data = self._encoder.encode(rows)
-        return self.hand_out(data, len(rows)) if rows else None
-
-    def _without_the_hopeless(self, rows: list[Row], room: int) -> list[Row]:
-        """Leave out what cannot fit however it is written: to write a large value takes a while."""
-        room *= _MOST_SHRUNK
-        for count, row in enumerate(rows):
-            room -= sum(len(row[place] or b"") for place in self._wide)
-            if room < 0:
-                self._cut(f"more than {self._statement.max_bytes} bytes")
-                self._is_full = True
-                return rows[:count]
-        return rows
-
-    def _cut(self, what: str) -> None:
-        if self._statement.on_limit is OnLimit.ERROR:
-            raise LimitExceeded(f"the result has {what}; nothing is stored because on_limit is error")
-        self.truncated = True
-
     def _learn(self, description: pq.PGresult, types: list[ColumnType]) -> None:
         """Take the columns' names and types."""
         places = range(description.nfields)
         names = [(description.fname(place) or b"").decode(errors="replace") for place in places]
-        self._names = unique_names(names)
-        self._encoder = RowEncoder(self._names, types)
+        self._encoder = RowEncoder(unique_names(names), types)
         self._loader.set_loader_types([_ANY] * len(types), Format.BINARY)
-        self._wide = [place for place, one in enumerate(types) if is_unbounded(one)]
-        self._narrow_bytes = NARROW_BYTES * (len(types) - len(self._wide))
+        self._sizes = Sizes(types)
 
     def _fault(self, result: pq.PGresult, prefix: int) -> Exception:
         if result.status == ExecStatus.PIPELINE_ABORTED:
@@ -396,26 +303,6 @@ class RowStream:
         self._loader.set_pgresult(result, set_loaders=False)
         return self._loader.load_rows(0, result.ntuples, tuple)
 
-    def _size_of(self, rows: list[Row]) -> int:
-        """Return about how many bytes the rows take: exactly where a value may be long."""
-        size = len(rows) * self._narrow_bytes
-        for place in self._wide:
-            size += sum(map(len, filter(None, map(itemgetter(place), rows))))
-        return size
-
 
 def _keys(description: pq.PGresult) -> list[TypeKey]:
     return [(description.ftype(place), description.fmod(place)) for place in range(description.nfields)]
-
-
-def _fitting(encoder: RowEncoder, rows: Sequence[Row], room: int) -> int:
-    """Return how many of the rows, written and joined by commas, fit into ``room`` bytes."""
-    for count, row in enumerate(rows):
-        try:
-            room -= len(encoder.encode([row], room=room))
-        except NoRoom:
-            return count
-        if room < 0:
-            return count
-        room -= 1
-    return len(rows)

@@ -210,7 +210,8 @@ class RowEncoder:
 
     def __init__(self, names: Sequence[str], types: Sequence[ColumnType]) -> None:
         """Take the columns' unique names and their types, in order."""
-        self._names = list(names)
+        #: the columns' unique names
+        self.names = list(names)
         self._types = list(types)
         self._room = Room()
         self._columns = [ColumnWriter(one, self._room) for one in types]
@@ -227,7 +228,7 @@ class RowEncoder:
 
     def afresh(self) -> RowEncoder:
         """Return an encoder for the same columns that has seen nothing."""
-        return RowEncoder(self._names, self._types)
+        return RowEncoder(self.names, self._types)
 
     def seen(self) -> list[Seen]:
         """Return what the schema knows of the rows so far, for ``forget_since``."""
@@ -240,7 +241,7 @@ class RowEncoder:
 
     def table_schema(self, *, sampled: bool = False) -> bytes:
         """Return the Table Schema of all rows written so far, UTF-8 JSON."""
-        pairs = zip(self._columns, self._names, strict=True)
+        pairs = zip(self._columns, self.names, strict=True)
         return table_schema((column.field(name) for column, name in pairs), sampled=sampled)
 
     def encode(self, rows: Sequence[Row], *, room: int | None = None) -> bytes:
@@ -301,5 +302,5 @@ class RowEncoder:
             raise
         except (ValueError, LookupError, ArithmeticError, RecursionError):
             # the value is for no log
-            name, type_name = self._names[place], self._types[place].name
+            name, type_name = self.names[place], self._types[place].name
             raise broken(f"a value of column {name!r} that is no {type_name}") from None
