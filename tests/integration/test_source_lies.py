@@ -409,6 +409,17 @@ async def test_a_query_that_raises_notices_without_end_is_not_slowed_by_them(sou
     assert outcome.data == [{"a": 1}]
 
 
+async def test_messages_that_cannot_be_silenced_are_blamed_and_not_a_value(source_db, sources):
+    source_db.execute(
+        "create function talker() returns int language plpgsql as $$ begin"
+        " for i in 1..20000 loop raise info '%', repeat('x', 5000); end loop; return 1; end $$"
+    )
+    with pytest.raises(LimitExceeded) as caught:
+        await run(sources, source_db, "select talker() as a", max_bytes=1000)
+    assert "most of them messages" in caught.value.detail
+    assert "max_bytes" not in caught.value.detail
+
+
 async def test_text_in_another_encoding_says_how_to_read_it(pg_server):
     name = f"ascii_{id(object())}"
     pg_server.execute(

@@ -161,8 +161,13 @@ def broken(what: str) -> ProtocolBroken:
     return ProtocolBroken(f"{BROKE_PROTOCOL}: {_cut(what)}; is it a Postgres server?", public=BROKE_PROTOCOL)
 
 
-def too_much(most: int) -> LimitExceeded:
-    """Tell that the source sent more than may be held before rows were complete."""
+def too_much(most: int, *, of_messages: bool = False) -> LimitExceeded:
+    """Tell that the source sent more than may be held before rows were complete, perhaps ``of_messages``."""
+    if of_messages:
+        return LimitExceeded(
+            f"the source sent more than {most} bytes before the next rows were complete, most of them "
+            "messages, which nobody reads; let the function raise fewer INFO, or NOTICE, which is not sent"
+        )
     return LimitExceeded(
         f"the source sent more than {most} bytes before the next rows were complete: a value is held whole, "
         "with the few rows that travel with it; select a part of it (left, substring), or raise max_bytes"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
-from psycopg.pq import ExecStatus, PollingStatus, TransactionStatus
+from psycopg.pq import DiagnosticField, ExecStatus, PollingStatus, TransactionStatus
 from psycopg.pq import abc as pq
 
 from pgsched.adapters.sockets import Reader, ready
@@ -104,6 +104,17 @@ def row_of(result: pq.PGresult, width: int) -> list[str]:
     return rows[0]
 
 
+class _Messages:
+    """Counts what a function says by RAISE INFO, which no setting silences and nobody reads."""
+
+    def __init__(self) -> None:
+        #: bytes of their texts
+        self.bytes = 0
+
+    def __call__(self, message: pq.PGresult) -> None:
+        self.bytes += len(message.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"")
+
+
 class Session:
     """A connection that serves one run at a time."""
 
@@ -122,6 +133,7 @@ class Session:
             pgconn.finish()
             raise lost(f"no descriptor to watch it by: {error.strerror}") from None
         self._reader = Reader(self._socket.fileno())
+        self._messages = pgconn.notice_handler = _Messages()
         #: most bytes that may arrive before a result is complete
         self.most_waited_bytes = MOST_OWN_BYTES
         #: tells how long libpq takes for what has arrived
@@ -217,7 +229,8 @@ class Session:
                 spent_s += clock() - began_at
                 # libpq holds a message whole, and every notification; it has no bound of its own
                 received = received_bytes(self._socket)
-                begun_at = received if begun_at is None else begun_at
+                if begun_at is None:
+                    begun_at, self._messages.bytes = received, 0
                 if received - begun_at > self.most_waited_bytes:
                     raise self._too_much()
                 if spent_s > _SLOW_S:
@@ -246,7 +259,8 @@ class Session:
 
     def _too_much(self) -> PgschedError:
         if self.most_waited_bytes > MOST_OWN_BYTES:
-            return too_much(self.most_waited_bytes)
+            half = self.most_waited_bytes // 2
+            return too_much(self.most_waited_bytes, of_messages=self._messages.bytes > half)
         return broken(f"more than {self.most_waited_bytes} bytes in answer to a statement of pgsched's own")
 
     async def results(self, count: int, *, then_sync: bool = True) -> list[pq.PGresult]:
