@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from pgsched.adapters.source.encoding import Row
@@ -42,12 +42,12 @@ def size_of(row: Row) -> int:
     return sum(len(value) for value in row if value is not None)
 
 
-def parted(rows: Sequence[Row], size: Callable[[Row], int] = size_of) -> Iterator[list[Row]]:
+def parted(rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Cut rows into parts of at most ``PART_BYTES``; a row with more is a part by itself."""
     part: list[Row] = []
     room = PART_BYTES
     for row in rows:
-        taken = size(row)
+        taken = size_of(row)
         if part and taken > room:
             yield part
             part, room = [], PART_BYTES
