@@ -319,7 +319,19 @@ LIES = {
     20: [b"abc", b'1},{"b":2', b'1,"z":2', b"1,2", b"01", b"1-2", b"--1", b"", b"1.5", b"9" * 20],
     21: [b"32768", b"-32769"],
     1700: [b'1,"q":3', b"1e5", b"1e999999999", b"01", b".5", b"5.", b"", b"null", b"+1", b"1 "],
-    701: [b"1e+300000000", b"0e+300000000", b"1e400", b"1e+x", b"Infinity1", b"1 ", b"", b"01", b'1,"q":3'],
+    701: [
+        b"1e+300000000",
+        b"0e+300000000",
+        b"1e400",
+        b"1e+x",
+        b"Infinity1",
+        b"1 ",
+        b"",
+        b"01",
+        b'1,"q":3',
+        b"1.2.3,4",
+    ],
+    700: [b"9" * 400, b"1e+10,2", b".", b"1" * 30 + b"e+10"],
     16: [b"maybe", b"", b"true"],
     1184: [b"2024-01-01 00:00:00+99:99:99", b"2024-13-45 25:61:61+00", b'2024-01-01 00:00:0"+00'],
     1114: [b'2024-01-01 00:00:0"', b"2024-02-30 00:00:00", b'"', b"\n"],
@@ -345,6 +357,20 @@ def test_a_value_that_is_none_of_its_type_is_a_lie_and_is_not_repeated(oid, lie)
     assert (fault.__cause__, fault.__suppress_context__) == (None, True)
     if len(lie) > 12:
         assert lie.decode() not in fault.detail
+
+
+@given(st.lists(st.datetimes(datetime(1600, 1, 1), datetime(2300, 1, 1)), min_size=1))
+def test_a_column_of_timestamps_is_text_when_one_is_beyond_what_pandas_holds(values):
+    encoder = RowEncoder(["a"], [built_in_type(1114, -1)])
+    encoder.encode([(postgres_text(value),) for value in values])
+    (field,) = json.loads(encoder.table_schema())["fields"]
+    fits = (
+        datetime(1677, 9, 21, 0, 12, 43, 145225)
+        <= min(values)
+        <= max(values)
+        <= datetime(2262, 4, 11, 23, 47, 16, 854775)
+    )
+    assert field["type"] == ("datetime" if fits else "string")
 
 
 def test_values_that_are_json_together_only_are_lies():

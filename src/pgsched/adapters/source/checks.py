@@ -22,8 +22,13 @@ _BOUNDS = {
     26: (0, 2**32 - 1),
 }
 _BLANKS = b" \t\n\r"
+#: digits in a row that no Postgres prints of a float8: seventeen that count, behind four zeros of a fraction
+_TOO_LONG = b"0" * 25
+_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
 
 _values = msgspec.json.Decoder(list[msgspec.Raw])
+#: faster than that where digits are few
+_floats = msgspec.json.Decoder(list[float])
 
 
 class Malformed(ValueError):
@@ -55,26 +60,34 @@ def check_integers(values: Sequence[bytes], oid: int) -> None:
     _count(_integers.get(oid, _integers[20]), b",".join(values), len(values))
 
 
-def check_numerics(joined: bytes, count: int) -> None:
+def check_numerics(joined: bytes, count: int, *, are_short: bool) -> None:
     """Look whether numbers joined by commas are so many, written as numeric is: digits, a point, a sign.
+
+    ``are_short`` says that a float8 holds them.
 
     Raises:
         Malformed: one is none.
     """
     if joined.translate(None, b"0123456789-.,"):
         raise Malformed
-    _count(_values, joined, count)
+    _count(_floats if are_short else _values, joined, count)
 
 
 def check_floats(joined: bytes, count: int) -> None:
-    """Look whether numbers joined by commas are so many; how large they are is not looked at.
+    """Look whether numbers joined by commas are so many, of no more digits than a float8 has.
 
-    To make a float of 1e+300 takes msgspec a thousand times as long as to see where it ends.
+    How large an exponent is is not looked at: to make a float of 1e+300 takes msgspec a thousand times as
+    long as to see where it ends.
 
     Raises:
         Malformed: one is none.
     """
     if joined.translate(None, b"0123456789+-.e,"):
+        raise Malformed
+    if b"e" not in joined:
+        _count(_floats, joined, count)
+        return
+    if _TOO_LONG in joined.translate(_DIGITS):
         raise Malformed
     _count(_values, joined, count)
 

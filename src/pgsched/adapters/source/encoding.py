@@ -23,7 +23,7 @@ from pgsched.adapters.source.json_values import (
     integer_json,
     json_fragments,
 )
-from pgsched.adapters.source.timestamps import UtcClock, are_moments, plain_timestamp
+from pgsched.adapters.source.timestamps import UtcClock, are_of_our_time, moments_joined, plain_timestamp
 from pgsched.domain.errors import QueryFailed
 from pgsched.domain.results import (
     LARGEST_BESIDE_NULL,
@@ -121,7 +121,7 @@ class ColumnWriter:
         )
 
     def _boolean(self, values: Sequence[bytes]) -> Written:
-        return b"", [_BOOLEANS[value] for value in values], b""
+        return b"", list(map(_BOOLEANS.__getitem__, values)), b""
 
     def _json(self, values: Sequence[bytes]) -> Written:
         return b"", json_fragments(values, self._room), b""
@@ -134,13 +134,14 @@ class ColumnWriter:
 
     def _numeric(self, values: Sequence[bytes]) -> Written:
         joined = b",".join(values)
+        are_short = LONG_DIGITS not in joined.translate(SHAPE)
         if b"N" in joined or b"I" in joined:
             finite = [value for value in values if value not in _NOT_FINITE]
-            check_numerics(b",".join(finite), len(finite))
+            check_numerics(b",".join(finite), len(finite), are_short=are_short)
             values = self._without_non_finite(values)
         else:
-            check_numerics(joined, len(values))
-        if LONG_DIGITS in joined.translate(SHAPE):
+            check_numerics(joined, len(values), are_short=are_short)
+        if not are_short:
             values = [v if len(v) < 19 or b"." in v else integer_json(v) for v in values]
         return b"", values, b""
 
@@ -153,10 +154,11 @@ class ColumnWriter:
             return b"", [v if v == b"null" else float_json(v, self._room) for v in values], b""
         check_floats(joined, len(values))
         if b"e" in joined:
-            written = [float_json(v, self._room) for v in values]
-        else:
-            written = [v if _POINT in v else v + b".0" for v in values]
-        return b"", written, b""
+            return b"", [float_json(v, self._room) for v in values], b""
+        if joined.count(b".") == len(values):
+            # no number has two
+            return b"", values, b""
+        return b"", [v if _POINT in v else v + b".0" for v in values], b""
 
     def _without_non_finite(self, values: Sequence[bytes]) -> list[bytes]:
         kept = [b"null" if value in _NOT_FINITE else value for value in values]
@@ -172,16 +174,16 @@ class ColumnWriter:
         return self._moments(values, self._clock.write_all(values), b"Z")
 
     def _moments(self, values: Sequence[bytes], written: Values, zone: bytes) -> Written:
-        if None in written or not are_moments(moments := cast(list[bytes], written), zone):
+        if None in written or (joined := moments_joined(moments := cast(list[bytes], written), zone)) is None:
             self.as_text = True
             texts = [
-                moment if moment is not None and are_moments([moment], zone) else text
+                text if moment is None or moments_joined([moment], zone) is None else moment
                 for text, moment in zip(values, written, strict=True)
             ]
             if _needs_escapes(b"".join(texts)):
                 raise Malformed
             return b'"', texts, b'"'
-        if moments and not self.as_text:
+        if moments and not self.as_text and not are_of_our_time(joined, zone):
             earliest, latest = min(moments).decode(), max(moments).decode()
             self.as_text = not fits_datetime(earliest.removesuffix("Z"), latest.removesuffix("Z"))
         return b'"', moments, b'"'
