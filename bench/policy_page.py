@@ -39,6 +39,8 @@ Offline some user-defined functions cannot be told from built-ins, and run with 
 
 - one that overloads a built-in name: `lower(1)` calls `public.lower(int)` where there is one, because no
   built-in takes an integer
+- one that has the name of a built-in of a later version than the source's: `uuidv7()` before 18,
+  `any_value(x)` before 16; `pg_catalog.uuidv7()` is nobody else's
 - one called as a column, `(row).function`
 - those behind a cast to a user-defined type, and behind a bare operator on such a type
 
@@ -53,7 +55,8 @@ says how.
 
 def page() -> str:
     """Return the page as Markdown."""
-    columns = ", ".join(f"`{name}`" for name in sorted(table.NO_ATTRIBUTES))
+    names = [*sorted(table.NO_ATTRIBUTES), *(f"{prefix}*" for prefix in extensions.NO_ATTRIBUTE_PREFIXES)]
+    columns = ", ".join(f"`{name}`" for name in names)
     parts = [HEAD.format(columns=columns)]
     for effect in Effect:
         if effect in (Effect.UNREVIEWED, Effect.USER_DEFINED):

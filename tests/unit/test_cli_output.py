@@ -107,6 +107,12 @@ def test_json_cannot_steer_the_terminal_and_reads_the_same(text: str) -> None:
     assert ("Käse" in text) == ("Käse" in written)
 
 
+def test_json_with_white_space_of_its_own_comes_on_one_line() -> None:
+    written = printable_json('{"a":\t[1,\r\n2], "b":\n"\\t\x9b"}')
+    assert written.isprintable()
+    assert json.loads(written) == {"a": [1, 2], "b": "\t\x9b"}
+
+
 @click.command()
 @json_option
 def shout(as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,7 +17,7 @@ from pgsched.domain.parameters import SCHEDULED_AT, SCHEDULED_AT_TYPE, Parameter
 from pgsched.domain.results import oid_of
 from pgsched.domain.sources import DataSource
 from pgsched.domain.sql_comments import without_comments
-from pgsched.domain.sql_guard import Rule, Verdict, excerpt
+from pgsched.domain.sql_guard import MAX_SQL_BYTES, Rule, Verdict, excerpt
 from pgsched.domain.sql_parameters import Rewritten, rewrite
 
 
@@ -35,17 +36,22 @@ _A_PARAMETER = re.compile(r":[a-z_][a-z0-9_]*", re.IGNORECASE | re.ASCII)
 
 def by_itself(sql: str) -> Rewritten:
     """Put a place where ``:scheduled_at`` stands, which is always there: a statement outside of a query."""
-    try:
-        return rewrite(sql, {SCHEDULED_AT})
-    except InvalidInput:
-        return Rewritten(sql=sql, names=())  # the guard tells of what is wrong there as well
+    if len(sql) <= MAX_SQL_BYTES:
+        # what is wrong with it, or that it is too long, is the guard's to tell
+        with suppress(InvalidInput):
+            return rewrite(sql, {SCHEDULED_AT})
+    return Rewritten(sql=sql, names=())
 
 
 def as_written(verdict: Verdict, rewritten: str, written: str) -> Verdict:
     """Return a verdict on what was rewritten in the words of whoever wrote it."""
     if verdict.allowed:
         return verdict
-    return replace(verdict, detail=_as_written(verdict, rewritten, written) + _undeclared(verdict, written))
+    detail = verdict.detail
+    if verdict.position is not None:
+        # the user's own text where the guard showed the one with places
+        detail = _in_words_of(written, verdict.position, verdict, rewritten)
+    return replace(verdict, detail=detail + _undeclared(verdict, written))
 
 
 async def judge(check: Check, spec: JobSpec, *, params: str | None = None) -> dict[str, str]:
@@ -211,13 +217,6 @@ def _undeclared(verdict: Verdict, written: str) -> str:
 
 def _scheduled_at(at: str) -> Argument:
     return Argument(name=SCHEDULED_AT, type=SCHEDULED_AT_TYPE, oid=oid_of(SCHEDULED_AT_TYPE), text=at)
-
-
-def _as_written(verdict: Verdict, rewritten: str, written: str) -> str:
-    """Show the user's own text where the guard showed the one with places."""
-    if verdict.position is None:
-        return verdict.detail
-    return _in_words_of(written, verdict.position, verdict, rewritten)
 
 
 def _in_words_of(written: str, position: int, verdict: Verdict, judged: str) -> str:

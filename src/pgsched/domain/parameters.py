@@ -214,11 +214,16 @@ def exact_number(digits: str) -> float:
     """Read a number of JSON that is no whole one.
 
     Raises:
-        ValueError: a double would not hold all of its digits, or is too small for it.
+        ValueError: printed with as many digits again, a double would be another number.
     """
     value = float(digits)
-    if not isfinite(value) or Decimal(digits) != Decimal(repr(value)):
-        raise ValueError(f"{digits[:40]} does not fit a double; write it as text")
+    try:
+        given = Decimal(digits)
+        is_kept = isfinite(value) and given == Decimal(format(value, f".{len(given.as_tuple().digits)}g"))
+    except ArithmeticError:
+        is_kept = False
+    if not is_kept:
+        raise ValueError(f"{digits[:40]} is more than a double holds; write it as text")
     return value
 
 

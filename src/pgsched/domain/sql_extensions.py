@@ -127,6 +127,8 @@ EXTENSION_PREFIXES: tuple[tuple[str, Effect], ...] = (
     ("_vrp_", Effect.RUNS_SQL),
     ("hypopg_", Effect.SETTINGS),
 )
+#: of those, whose functions all take two arguments or more, so that ``t.name`` calls none (vrpRouting)
+NO_ATTRIBUTE_PREFIXES = ("vrp_", "_vrp_")
 #: extensions' functions refused by how they begin and end: pg_stat_statements_reset, pg_qualstats_reset_all
 EXTENSION_ENDS: tuple[tuple[str, str, Effect], ...] = (
     ("pg_", "_reset", Effect.WRITES),

@@ -110,8 +110,12 @@ _BUILTINS: dict[Effect, str] = {
 }
 
 #: refused names that columns have, and that ``t.name`` cannot call: no server has them with one argument;
-#: connectby has five and more, and cypher (Apache AGE) does nothing outside of FROM
-NO_ATTRIBUTES = frozenset({"set_config", "setval", "pg_notify", "txid_current", "connectby", "cypher"})
+#: connectby has five and more, cypher (Apache AGE) does nothing outside of FROM, the two that embed (Lantern)
+#: take a model as well, and run_job (TimescaleDB) is a procedure
+NO_ATTRIBUTES = frozenset(
+    {"set_config", "setval", "pg_notify", "txid_current", "connectby", "cypher"}
+    | {"openai_embedding", "cohere_embedding", "run_job"}
+)
 
 #: families of pg_catalog refused by prefix, so that a member added by a later version is refused too
 BUILTIN_PREFIXES: tuple[tuple[str, Effect], ...] = (

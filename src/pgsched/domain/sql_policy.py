@@ -14,6 +14,7 @@ from pgsched.domain.sql_extensions import (
     EXTENSION_ENDS,
     EXTENSION_PREFIXES,
     EXTENSION_SCHEMAS,
+    NO_ATTRIBUTE_PREFIXES,
     REFUSED_EXTENSIONS,
 )
 from pgsched.domain.sql_functions import (
@@ -80,7 +81,7 @@ def judge_attribute(name: str, *, catalog: Catalog) -> Effect | None:
     Postgres takes it for ``name(x)`` where x has no such column, and x may be any scalar:
     ``('s'::regclass).nextval``, ``f.pg_read_file FROM cast('/etc/passwd' AS text) AS f``.
     """
-    if _folded(name) in NO_ATTRIBUTES:
+    if _folded(name) in NO_ATTRIBUTES or name.startswith(NO_ATTRIBUTE_PREFIXES):
         return None
     return judge_function([name], arguments=1, catalog=catalog, allow_user_functions=True)
 

@@ -33,7 +33,8 @@ class PostgresGrammarGuard:
         functions, operators and sampling methods that are not built in, and what is built in on newer
         servers alone where an older one would take it for a call (``json_value(doc, '$.a')``). User-defined
         functions that look like others offline pass: those that overload a built-in name (``lower(1)`` calls
-        ``public.lower(int)``), those called as ``row.function``, and casts to user-defined types. The places
+        ``public.lower(int)``) or have that of a later version's (``uuidv7()`` before 18), those called as
+        ``row.function``, and casts to user-defined types. The places
         ``$1`` to ``$places`` are bound when it runs; any other is refused.
         """
         return self._stack.run(lambda: _judged(sql, allow_user_functions, places))

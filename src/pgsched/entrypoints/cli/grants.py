@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pgsched.domain.parameters import exact_number
 from pgsched.entrypoints.cli.opened import key_of, with_container
 from pgsched.entrypoints.cli.output import emit, json_option
 from pgsched.entrypoints.shapes import grants_shape
@@ -55,7 +56,7 @@ def show(query: str, as_json: bool) -> None:
 def set_grants(query: str, file: Any, as_json: bool) -> None:
     """Put the grants in FILE (JSON as `show --json` prints it; - for standard input) in the place of all."""
     try:
-        given = json.loads(file.read())
+        given = json.loads(file.read(), parse_float=exact_number)
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
@@ -128,7 +129,7 @@ def _row_filter(filters: Sequence[str]) -> dict[str, list[Any]] | None:
 def _value(text: str) -> Any:
     """Read a value: JSON where it is a number, true, false, null or quoted text, else the text as it is."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_float=exact_number)
     except (ValueError, RecursionError):
         return text
     return text if isinstance(value, (list, dict)) else value

@@ -42,6 +42,9 @@ def emit(data: object, as_json: bool, columns: Sequence[str] | None = None) -> N
         click.echo(cell(plain_data))
 
 
+_WHITE_SPACE = str.maketrans("\t\r\n", "   ")
+
+
 def json_text(data: object) -> str:
     """Write JSON on one line; letters stay readable where stdout takes UTF-8, and nothing steers a terminal.
 
@@ -53,11 +56,12 @@ def json_text(data: object) -> str:
 
 
 def printable_json(text: str) -> str:
-    """Escape what could steer a terminal in JSON that is written already; it reads the same."""
+    """Escape what could steer a terminal in JSON that is written already, on one line; it reads the same."""
     if text.isprintable():
         return text
-    # line ends stand between values; within them JSON has none
-    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+    # within strings JSON has none of these, and elsewhere they are white space
+    on_one_line = text.translate(_WHITE_SPACE)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in on_one_line)
 
 
 def plain(value: Any) -> Any:

@@ -22,6 +22,8 @@ from pgsched.entrypoints.next_instants import DEFAULT, MOST, answer_to
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
+    from pgsched.application.ports.execution import SqlGuard
+    from pgsched.domain.sql_guard import Verdict
     from pgsched.entrypoints.http.administration import Administration
 
 _Request = Request[Any, Any, Any]
@@ -89,14 +91,8 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         caller_of(request).require(Right.EDITOR)
         # NUL and lone surrogates are for the guard to refuse, as on the command line
         asked = await bodies.read(request, SqlToCheck, judged=("sql",))
-        statement = by_itself(asked.sql)
-        verdict = await asyncio.to_thread(
-            administration.guard.check,
-            statement.sql,
-            allow_user_functions=asked.allow_user_functions is not False,
-            places=len(statement.names),
-        )
-        verdict = as_written(verdict, statement.sql, asked.sql)
+        allowed = asked.allow_user_functions is not False
+        verdict = await asyncio.to_thread(_judged, administration.guard, asked.sql, allowed)
         told = SqlVerdict(
             allowed=verdict.allowed, code=verdict.code, detail=verdict.detail, position=verdict.position
         )
@@ -119,3 +115,11 @@ def routes(administration: Administration) -> list[HTTPRouteHandler]:
         return ASGIResponse(body=body, media_type=wire.JSON, headers=NO_STORE)
 
     return [check_sql, show_schedule]
+
+
+def _judged(guard: SqlGuard, sql: str, allow_user_functions: bool) -> Verdict:
+    statement = by_itself(sql)
+    verdict = guard.check(
+        statement.sql, allow_user_functions=allow_user_functions, places=len(statement.names)
+    )
+    return as_written(verdict, statement.sql, sql)
