@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 #: a batch is handed out when it has this many rows or bytes
 BATCH_ROWS = 1000
 BATCH_BYTES = 1 << 20
-#: a batch larger than this is encoded in a thread: the loop has the leases of other runs to renew
-BESIDE_BYTES = 1 << 18
+#: a batch larger than this is encoded in a thread: the loop has the leases of other runs to renew; one of
+#: BATCH_ROWS short rows is not, which would take a thread longer than it keeps the loop
+BESIDE_BYTES = 1 << 19
 #: how many times as long as what is written of them values can be: -Infinity, which becomes null
 _MOST_SHRUNK = 3
 
