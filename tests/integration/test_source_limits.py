@@ -8,7 +8,7 @@ import threading
 import pytest
 from source_fixtures import address_of, run, run_at, statement
 
-from pgsched.adapters.source import bounds, cursor, sample
+from pgsched.adapters.source import bounds, first_rows, sample
 from pgsched.adapters.source.cursor import FETCH_ROWS
 from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.adapters.source.first_rows import BESIDE_BYTES
@@ -174,7 +174,7 @@ async def test_rows_that_arrive_together_are_handed_out_in_parts_that_can_be_sto
 
 
 async def test_a_row_beyond_what_jsonb_holds_is_refused_before_it_is_written(source_db, sources, monkeypatch):
-    for module in (bounds, cursor, sample):
+    for module in (bounds, first_rows, sample):
         monkeypatch.setattr(module, "MOST_ROW_BYTES", 2_000_000)
     sql = "select 1 as n, repeat('x', 1 + g * 1999999) t, repeat('y', g) u from generate_series(0, 1) g"
     with pytest.raises(ResultRejected, match='row 2 has 2,000,002 bytes, 2,000,000 of them in column "t"'):
@@ -185,8 +185,8 @@ async def test_a_row_beyond_what_jsonb_holds_is_refused_before_it_is_written(sou
 
 
 async def test_a_connection_is_not_kept_with_the_buffers_of_large_rows(source_db, sources, monkeypatch):
-    monkeypatch.setattr(cursor, "PART_BYTES", 500)
-    monkeypatch.setattr(cursor, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(first_rows, "PART_BYTES", 500)
+    monkeypatch.setattr(first_rows, "LARGE_BYTES", 1000)
     for size, kept in ((1000, 1), (1001, 0)):
         await run(sources, source_db, f"select repeat('x', {size}) t")
         assert sources.kept() == kept
