@@ -106,6 +106,15 @@ async def test_a_value_beyond_all_room_is_left_out_unwritten(source_db, sources)
             await run(sources, source_db, sql, max_bytes=600_000, on_limit=OnLimit.ERROR)
 
 
+async def test_values_that_grow_when_they_are_written_push_no_others_out_of_a_sample(source_db, sources):
+    # 210 kB of text are 9 MB of JSON: numbers are written out
+    grown = "array(select 1e300::float8 from generate_series(1, 30000))"
+    sql = f"select g, case when g % 2 = 0 then {grown} else '{{1}}' end a from generate_series(1, 20) g"
+    outcome = await run(sources, source_db, sql, max_bytes=8 << 20, on_limit=OnLimit.SAMPLE)
+    assert [row["g"] for row in outcome.data] == list(range(1, 20, 2))
+    assert outcome.truncated
+
+
 async def test_what_was_cut_off_leaves_no_trace_in_the_schema(source_db, sources):
     sql = "select case when g < 5 then g end n, case when g = 5 then float8 'NaN' else 1 end f" \
           " from generate_series(1, 5) g"  # fmt: skip

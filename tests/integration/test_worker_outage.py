@@ -146,3 +146,22 @@ def test_nothing_of_it_was_a_traceback_or_a_secret(outage):
     _, _, place, *_ = outage
     password = psycopg.conninfo.conninfo_to_dict(place.environment["PG_DSN_APP"])["password"]
     assert_quiet(place.everything_said(), password, place.environment["ARGON2_SECRET_KEY_B64"])
+
+
+def test_a_result_that_the_database_gives_up_on_ends_its_run(source_db, database, tmp_path):
+    # Regression: it was taken for an outage of the database, and tried until somebody cancelled the run.
+    with installation(tmp_path / "place", database.url) as place:
+        place.add_source(source_db)
+        place.add_query("heavy", "select 1 as one")
+        database.execute(
+            "create function give_up() returns trigger language plpgsql as"
+            " $$ begin raise exception 'canceling statement due to statement timeout'"
+            " using errcode = '57014'; end $$"
+        )
+        database.execute(
+            "create trigger give_up before insert on query_run_blob for each row execute function give_up()"
+        )
+        place.worker()
+        run = ended_run(database, place.json("queries", "run", "heavy")["id"])
+        assert (run["status"], run["error_code"]) == ("error", "result_rejected")
+        assert "statement timeout; select less" in run["error_message"]

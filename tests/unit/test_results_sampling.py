@@ -117,3 +117,18 @@ def test_a_row_of_most_of_the_bytes_leaves_the_others_alike(place):
     # each in about 1011 of 2000 samples, standard deviation 22
     assert max(others) - min(others) < 200
     assert 0 < picked[place] < min(others)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(1, 60), st.integers(0, 2**32))
+def test_what_is_left_out_afterwards_leaves_the_others(sizes, most_bytes, seed):
+    reservoir: Reservoir[int] = Reservoir(most_rows=30, most_bytes=most_bytes, random=Random(seed))
+    for size in sizes:
+        if reservoir.chooses():
+            reservoir.keep(size, size)
+    before = reservoir.rows()
+    reservoir.leave_out(lambda row: row > 5)
+    assert reservoir.rows() == [row for row in before if row <= 5]
+    while reservoir.rows():
+        left = len(reservoir.rows())
+        reservoir.shrink()
+        assert len(reservoir.rows()) == left - 1

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from pgsched.adapters.source import bounds
 from pgsched.adapters.source.bounds import parted, refuse_unstorable
+from pgsched.adapters.source.encoding import RowEncoder
 from pgsched.domain.errors import ResultRejected
+from pgsched.domain.results import built_in_type
 
 NAMES = ["a", "b"]
 
@@ -49,3 +51,18 @@ def test_a_row_too_large_names_its_largest_column():
 @pytest.mark.parametrize("room", [0, 10, 15])
 def test_what_is_not_going_to_be_stored_is_not_refused(room):
     refuse_unstorable([(b"x" * 5, None), (b"x" * 11, None)], NAMES, before=0, room=room)
+
+
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (25, b"x"), (25, b"\x01\x02"), (1700, b"-Infinity"), (1700, b"12.50"), (114, b"[1,  2]"),
+        (1022, b"{-Infinity,NaN,1e+300,1.5,NULL}"), (1009, rb'{a,"b c","\"\\",NULL}'), (1009, b"{Infinity}"),
+        (199, rb'{"{\"a\":1}","\"b\"",3}'), (1185, b'{"1890-01-01 00:00:00+00:19:32"}'),
+        (1007, b"[2147483646:2147483646][-5:-5]={{1}}"), (1000, b"{t,f}"), (1001, rb'{"\\x00"}'),
+    ],
+)  # fmt: skip
+def test_no_value_is_written_in_fewer_bytes_than_are_reckoned_with(oid, value):
+    types = [built_in_type(oid, -1)]
+    written = RowEncoder(["a"], types).encode([(value,)])
+    assert 0 <= bounds.Sizes(types).least_of((value,)) <= len(written) - len(b'{"a":}')

@@ -15,13 +15,21 @@ from pgsched.application.remembered import Passwords, Verdicts
 from pgsched.application.sources import address_of
 from pgsched.application.staging import Staging
 from pgsched.application.statements import judge, statement_of
-from pgsched.domain.errors import DatabaseFault, DatabaseUnavailable, LeaseLost, PgschedError
+from pgsched.domain.errors import (
+    DatabaseFault,
+    DatabaseUnavailable,
+    LeaseLost,
+    PgschedError,
+    ResultRejected,
+)
 from pgsched.domain.runs import CHUNK_ABOVE_BYTES, Failure, Run, RunStatus, Success, retry_delay
 
 log = logging.getLogger(__name__)
 
 #: seconds between two tries while the metadata database is away
 AGAIN_S = 0.5
+#: times that a result is given to a server that gives up on it, out of memory or of time
+MOST_STORING_TRIES = 3
 
 _T = TypeVar("_T")
 
@@ -53,7 +61,7 @@ class RunJob:
         try:
             # Before the SQL runs, the metadata database is asked who it is; that is worth waiting for too.
             success = await _through_outages(lambda: self._execute(claim))
-            run = await _through_outages(lambda: self._queue.succeed(claim.hold, success))
+            run = await _stored(lambda: self._queue.succeed(claim.hold, success))
         except (LeaseLost, DatabaseFault):
             raise
         except PgschedError as error:
@@ -87,7 +95,7 @@ class RunJob:
         held_bytes = 0
 
         async def stage(seq: int, rows: bytes) -> None:
-            await _through_outages(lambda: self._queue.stage(claim.hold, seq, rows))
+            await _stored(lambda: self._queue.stage(claim.hold, seq, rows))
 
         async def keep(connections: int, for_s: float) -> int:
             return await self._kept.note(claim.worker_id, source.id, connections, for_s=for_s)
@@ -152,6 +160,27 @@ async def _through_outages(act: Callable[[], Awaitable[_T]]) -> _T:
             return await act()
         except DatabaseUnavailable:
             await asyncio.sleep(AGAIN_S)
+
+
+async def _stored(act: Callable[[], Awaitable[_T]]) -> _T:
+    """Store a result through outages; one that the database gives up on is tried a few times.
+
+    Raises:
+        ResultRejected: it was, each time.
+    """
+    tries = 0
+
+    async def tried() -> _T:
+        nonlocal tries
+        try:
+            return await act()
+        except DatabaseUnavailable as error:
+            tries += error.gave_up
+            if tries < MOST_STORING_TRIES:
+                raise
+            raise ResultRejected(f"the result cannot be stored: {error.detail}; select less") from None
+
+    return await _through_outages(tried)
 
 
 def tell_end(claim: Claim, run: Run) -> None:

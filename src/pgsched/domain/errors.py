@@ -354,10 +354,12 @@ class DatabaseUnavailable(DatabaseFault):
 
     code = "database_unavailable"
 
-    def __init__(self, detail: str, *, sqlstate: str | None = None) -> None:
+    def __init__(self, detail: str, *, sqlstate: str | None = None, gave_up: bool = False) -> None:
         super().__init__(detail)
         #: SQLSTATE of a server that is there and refused this for now, None where there was no answer
         self.sqlstate = sqlstate
+        #: whether it is there and gave this statement up: out of memory, or out of time
+        self.gave_up = gave_up
 
 
 class SchemaMismatch(DatabaseFault):

@@ -6,7 +6,8 @@ Each row draws a random number, and the rows of the lowest numbers stay ("bottom
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from random import Random
 from typing import Generic, TypeVar
 
@@ -65,6 +66,12 @@ class Reservoir(Generic[Row]):
         number, _, size, _ = heappop(self._kept)
         self._bound = -number
         self._bytes -= size
+
+    def leave_out(self, is_too_large: Callable[[Row], bool]) -> None:
+        """Let the rows go that turn out too large to be kept by themselves; they make no room for others."""
+        self._kept = [kept for kept in self._kept if not is_too_large(kept[3])]
+        heapify(self._kept)
+        self._bytes = sum(size for _, _, size, _ in self._kept)
 
     def rows(self) -> list[Row]:
         """Return the rows kept, in the order of the stream."""

@@ -46,8 +46,8 @@ _PLANS_ONCE: Final = "pg_backend_pid() = %(plans_once)s"
 # planned once a connection, on a new installation while every table is empty: as scans, which would be kept
 # until the next ANALYZE while the tables grow. What scans all the same would look dear enough to be compiled.
 # The first four lines are what the reading and writing of values rests on, whatever the role, the database or
-# a PG* variable says. Those that change how psycopg reads are reported by the server, so that PgBouncer too
-# carries them from one backend to the next.
+# a PG* variable says. PgBouncer carries DateStyle and TimeZone from one backend to the next; not always
+# IntervalStyle, but nothing here reads an interval.
 _PINS: Final = f"""
 select set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, MDY', false),
        set_config('IntervalStyle', 'postgres', false), set_config('standard_conforming_strings', 'on', false),

@@ -17,6 +17,8 @@ _UNREACHABLE_CLASSES = frozenset({"08", "28", "3D"})
 #: going down, full, standby, in the way of others, frozen too long: what can pass without a change here
 _PASSING_CLASSES = frozenset({"40", "53", "57", "58"})
 _PASSING = frozenset({"25006", "25P03", "25P04", "55P03"})
+#: out of memory, statement_timeout: the next try may do no better
+_GAVE_UP = frozenset({"53200", "57014"})
 #: libpq's words that say where it tried, before it says what went wrong
 _BEFORE_REASON = "failed: "
 
@@ -58,7 +60,9 @@ def unreachable(reason: str) -> DatabaseUnavailable:
 
 def unavailable(reason: str, *, sqlstate: str | None = None) -> DatabaseUnavailable:
     """Return the error for a metadata database that is there and cannot serve now."""
-    return DatabaseUnavailable(f"the metadata database cannot serve now: {reason}", sqlstate=sqlstate)
+    return DatabaseUnavailable(
+        f"the metadata database cannot serve now: {reason}", sqlstate=sqlstate, gave_up=sqlstate in _GAVE_UP
+    )
 
 
 def reason_of(error: BaseException) -> str:

@@ -194,7 +194,7 @@ class RowStream:
         if self._statement.on_limit is OnLimit.SAMPLE:
             from pgsched.adapters.source.sample import sampled
 
-            return sampled(self, self._encoder, self._statement)
+            return sampled(self, self._encoder, self._statement, self._sizes)
         return FirstRows(self, self._encoder, self._statement, self._sizes).batches()
 
     def table_schema(self) -> bytes:

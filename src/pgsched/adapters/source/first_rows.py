@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
+from pgsched.adapters.source.beside import beside_the_loop
 from pgsched.adapters.source.bounds import (
     LARGE_BYTES,
     MOST_ROW_BYTES,
@@ -30,8 +30,6 @@ BATCH_BYTES = 1 << 20
 #: a batch larger than this is encoded in a thread: the loop has the leases of other runs to renew; one of
 #: BATCH_ROWS short rows is not, which would take a thread longer than it keeps the loop
 BESIDE_BYTES = 1 << 19
-#: how many times as long as what is written of them values can be: -Infinity, which becomes null
-_MOST_SHRUNK = 3
 
 
 class FirstRows:
@@ -89,14 +87,14 @@ class FirstRows:
     async def _batch(self, rows: list[Row], size: int) -> RowBatch | None:
         """Encode rows of about ``size`` bytes, as ``_encoded`` does."""
         if size > BESIDE_BYTES:
-            return await asyncio.to_thread(self._encoded, rows, size)
+            return await beside_the_loop(self._encoded, rows, size)
         return self._encoded(rows, size)
 
     def _encoded(self, rows: list[Row], size: int) -> RowBatch | None:
         """Encode rows, as many as ``max_bytes`` has room for; None when not even one fits."""
         stream, encoder = self._stream, self._encoder
         room = self._statement.max_bytes - stream.bytes - (1 if stream.rows else 0)
-        if size > room * _MOST_SHRUNK:
+        if size > room:
             rows = self._without_the_hopeless(rows, room)
         if not rows:
             return None
@@ -117,9 +115,8 @@ class FirstRows:
 
     def _without_the_hopeless(self, rows: list[Row], room: int) -> list[Row]:
         """Leave out what cannot fit however it is written: to write a large value takes a while."""
-        room *= _MOST_SHRUNK
         for count, row in enumerate(rows):
-            room -= self._sizes.of_wide(row)
+            room -= self._sizes.least_of(row)
             if room < 0:
                 self._fill()
                 return rows[:count]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 from typing import TYPE_CHECKING
 
-from pgsched.adapters.source.bounds import MOST_ROW_BYTES, parted, size_of
+from pgsched.adapters.source.beside import beside_the_loop
+from pgsched.adapters.source.bounds import MOST_ROW_BYTES, Sizes, parted, size_of
 from pgsched.adapters.source.encoding import Row, RowEncoder
 from pgsched.adapters.source.json_values import NoRoom
 from pgsched.application.ports.execution import RowBatch, Statement
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 1000
 #: a row written as JSON has at most so many times the bytes of its text (a control character: ``\\u0001``)
 _MOST_GROWTH = 6
-#: and hardly less than one part in so many (``-Infinity`` is ``null``)
-_MOST_SHRINKING = 3
 
 
-async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) -> AsyncIterator[RowBatch]:
+async def sampled(
+    stream: RowStream, encoder: RowEncoder, statement: Statement, sizes: Sizes
+) -> AsyncIterator[RowBatch]:
     """Hand out the sample in the order of the result; ``truncated`` when it is not all of it.
 
     A row that could not be stored by itself is left out and has no bearing on the others.
@@ -42,21 +42,25 @@ async def sampled(stream: RowStream, encoder: RowEncoder, statement: Statement) 
             if reservoir.chooses():
                 size = keys + 1 + sum(4 if value is None else len(value) for value in row)
                 if size * _MOST_GROWTH > most_row:
-                    if size > most_row * _MOST_SHRINKING or size_of(row) > MOST_ROW_BYTES:
+                    if sizes.least_of(row) > most_row or size_of(row) > MOST_ROW_BYTES:
                         continue
-                    size = await asyncio.to_thread(_size, measure, [row], most_row)
+                    size = await beside_the_loop(_size, measure, [row], most_row)
                     if size > most_row:
                         continue
                 reservoir.keep(row, size)
-    # beside the loop, which has the leases of other runs to renew
-    rows = await asyncio.to_thread(_fitting, encoder, reservoir, statement.max_bytes)
+    rows = await beside_the_loop(_fitting, encoder, reservoir, statement.max_bytes)
     stream.truncated = len(rows) < reservoir.seen
     for batch in _batches(rows):
-        yield stream.hand_out(await asyncio.to_thread(encoder.encode, batch), len(batch))
+        yield stream.hand_out(await beside_the_loop(encoder.encode, batch), len(batch))
 
 
 def _fitting(encoder: RowEncoder, reservoir: Reservoir[Row], most_bytes: int) -> list[Row]:
     rows = reservoir.rows()
+    if rows and _size(encoder.afresh(), rows, most_bytes) > most_bytes:
+        # numbers that are written out grow beyond what was reckoned with
+        measure = encoder.afresh()
+        reservoir.leave_out(lambda row: _size(measure, [row], most_bytes) > most_bytes)
+        rows = reservoir.rows()
     while rows and _size(encoder.afresh(), rows, most_bytes) > most_bytes:
         for _ in range(max(1, len(rows) // 20)):
             reservoir.shrink()
