@@ -215,6 +215,25 @@ async def test_timestamps_beyond_pandas_make_their_column_text(
     assert frame(any_source, outcome.text).t.tolist()[0] == expected
 
 
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "Europe/Amsterdam", "America/New_York"])
+async def test_moments_of_every_age_are_in_utc_whatever_the_zone(any_source, sources, zone):
+    sql = """
+        select t, (t at time zone 'UTC')::text utc from unnest(array['infinity', '4714-11-24 00:00:00+00 BC',
+            '0044-03-15 12:00:00.25+00 BC', '0001-01-01 00:00:00+00', '9999-12-31 23:59:59+00',
+            '10000-01-01 00:00:00+00', '294276-12-31 23:59:59.999999+00', '2026-01-01 00:00:00+00'
+        ]::timestamptz[]) t
+    """
+    outcome = await run(sources, any_source, sql, timezone=zone)
+    assert [row["t"] for row in outcome.data] == [
+        "infinity",
+        *(f"{row['utc'].removesuffix(' BC')}+00 BC" for row in outcome.data[1:3]),
+        "0001-01-01T00:00:00.000000Z",
+        "9999-12-31T23:59:59.000000Z",
+        *(f"{row['utc']}+00" for row in outcome.data[5:7]),
+        "2026-01-01T00:00:00.000000Z",
+    ]
+
+
 async def test_dates_of_every_age_stay_text(any_source, sources):
     outcome = await run(
         sources, any_source,

@@ -16,7 +16,7 @@ from pgsched.adapters.source.arrays import encode_arrays
 from pgsched.adapters.source.checks import Malformed
 from pgsched.adapters.source.encoding import ColumnWriter, RowEncoder
 from pgsched.adapters.source.json_values import NoRoom, Room, float_json, integer_json, json_fragments
-from pgsched.adapters.source.timestamps import UtcClock, plain_timestamp
+from pgsched.adapters.source.timestamps import UtcClock, plain_timestamp, text_in_utc
 from pgsched.domain.errors import ProtocolBroken, QueryFailed
 from pgsched.domain.results import LARGEST_BESIDE_NULL, ColumnType, Kind, built_in_type
 
@@ -228,6 +228,24 @@ def test_timestamps_without_an_iso_form_are_left_alone(text):
         assert UtcClock().write(text.format(zone).encode()) is None
     assert UtcClock().write(b"9999-12-31 23:59:59-05") is None
     assert UtcClock().write(b"0001-01-01 00:00:00+05:30") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "in_utc"),
+    [
+        ("infinity", "infinity"),
+        ("24.11.2026 12:00:00 CET", "24.11.2026 12:00:00 CET"),
+        ("0044-03-15 12:00:00+05:30 BC", "0044-03-15 06:30:00+00 BC"),
+        ("10000-01-01 00:30:00.5+01", "9999-12-31T23:30:00.500000Z"),
+        ("9999-12-31 23:30:00-01", "10000-01-01 00:30:00+00"),
+        ("0001-01-01 00:30:00+01", "0001-12-31 23:30:00+00 BC"),
+        ("0001-12-31 23:30:00-01 BC", "0001-01-01T00:30:00.000000Z"),
+        ("294276-12-31 23:59:59.999999-00:01:15", "294277-01-01 00:01:14.999999+00"),
+        ("4714-11-24 00:00:00.25+00 BC", "4714-11-24 00:00:00.25+00 BC"),
+    ],
+)
+def test_moments_without_an_iso_form_are_postgres_s_text_in_utc(text, in_utc):
+    assert text_in_utc(text.encode()) == in_utc.encode()
 
 
 @given(

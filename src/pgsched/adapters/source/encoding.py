@@ -23,7 +23,13 @@ from pgsched.adapters.source.json_values import (
     integer_json,
     json_fragments,
 )
-from pgsched.adapters.source.timestamps import UtcClock, are_of_our_time, moments_joined, plain_timestamp
+from pgsched.adapters.source.timestamps import (
+    UtcClock,
+    are_of_our_time,
+    moments_joined,
+    plain_timestamp,
+    text_in_utc,
+)
 from pgsched.domain.errors import QueryFailed
 from pgsched.domain.results import (
     LARGEST_BESIDE_NULL,
@@ -177,7 +183,11 @@ class ColumnWriter:
         if None in written or (joined := moments_joined(moments := cast(list[bytes], written), zone)) is None:
             self.as_text = True
             texts = [
-                text if moment is None or moments_joined([moment], zone) is None else moment
+                moment
+                if moment is not None and moments_joined([moment], zone) is not None
+                else text_in_utc(text)
+                if zone
+                else text
                 for text, moment in zip(values, written, strict=True)
             ]
             if _needs_escapes(b"".join(texts)):

@@ -1,6 +1,6 @@
 """Postgres's ISO text of timestamps, written as ISO 8601 with six digits of fraction, in UTC with a zone.
 
-What no ISO date holds (infinity, BC, years past 9999) stays as Postgres writes it.
+What no ISO date holds (infinity, BC, years past 9999) is written as Postgres does, in UTC too.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ _HOUR = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d)([+-]\d\d)")
 _WITH_ZONE = re.compile(
     rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?"
 )
+_ANY_YEAR = re.compile(rb"(\d{4,7})-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(?::\d\d)?(?::\d\d)?( BC)?")
+#: years after which the calendar repeats, and the first of those that it is looked up in
+_CYCLE, _LOOKED_UP = 400, 2000
+_LAST_YEAR = 9999
 #: what a moment is written like, its digits 0, by the zone that stands behind it
 _SHAPES = {zone: b"0000-00-00T00:00:00.000000" + zone for zone in (b"", b"Z")}
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
@@ -137,6 +141,29 @@ def _all_in_utc(texts: Sequence[bytes]) -> list[bytes | None] | None:
     written, dashes = b"".join(cast(list[bytes], moments)), b"-" * len(texts)
     is_iso = written[4::_WRITTEN] == dashes == written[7::_WRITTEN] and b" " not in written
     return moments if is_iso else None
+
+
+def text_in_utc(text: bytes) -> bytes:
+    """Write a timestamp with time zone in UTC as Postgres does, or as ISO 8601 where it has that form there.
+
+    What is none (infinity, another DateStyle) is returned as it is.
+
+    Raises:
+        ValueError: it is in no calendar.
+    """
+    match = _ANY_YEAR.fullmatch(text)
+    if match is None:
+        return text
+    year = 1 - int(match[1]) if match[3] else int(match[1])
+    cycles = (year - _LOOKED_UP) // _CYCLE
+    moment = _shift(b"%04d" % (year - cycles * _CYCLE) + text[match.end(1) :].removesuffix(b" BC"))
+    assert moment is not None  # all its years are within the calendar
+    year = int(moment[:4]) + cycles * _CYCLE
+    if 1 <= year <= _LAST_YEAR:
+        return b"%04d%b" % (year, moment[4:])
+    era = b"" if year > 0 else b" BC"
+    shown = year if year > 0 else 1 - year
+    return b"%04d%b %b%b+00%b" % (shown, moment[4:10], moment[11:19], match[2] or b"", era)
 
 
 def _shift(text: bytes) -> bytes | None:
