@@ -264,6 +264,32 @@ async def test_a_caller_that_leaves_its_batch_harms_no_other(database):
         assert (await queue.succeed(holds[2], success())).status == "success"
 
 
+@pytest.mark.parametrize("is_left", [False, True])
+async def test_who_comes_while_one_is_recorded_at_once_is_recorded_after_it(database, is_left):
+    async with held(database, 6) as (queue, holds):
+        # what ends without company is recorded without a task of its own from then on
+        await queue.succeed(holds[0], success())
+        with psycopg.connect(database.conninfo) as blocker:
+            blocker.execute("select from query_run where id = %s for update", [holds[1].run_id])
+            first = asyncio.create_task(queue.succeed(holds[1], success()))
+            waits = "wait_event_type = 'Lock'"
+            found = f"select 1 from pg_stat_activity where datname = %s and {waits}"
+            while not database.server.execute(found, [database.dbname]):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            others = [asyncio.create_task(queue.succeed(hold, success())) for hold in holds[2:5]]
+            await asyncio.sleep(0.05)
+            assert not any(other.done() for other in others)
+            if is_left:
+                first.cancel()
+            else:
+                await asyncio.to_thread(terminate, database, which=waits)
+            ends = await asyncio.gather(first, *others, return_exceptions=True)
+        end = "CancelledError" if is_left else "DatabaseUnavailable"
+        assert [type(each).__name__ for each in ends] == [end, "Run", "Run", "Run"]
+        assert (await queue.succeed(holds[5], success())).status == "success"
+        assert statuses(database, holds)[2:] == ["success"] * 4
+
+
 async def test_a_batch_whose_connection_is_lost_is_told_to_all_and_can_be_recorded_again(database):
     async with held(database, 4) as (queue, holds):
         with psycopg.connect(database.conninfo) as blocker:

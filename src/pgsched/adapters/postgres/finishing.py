@@ -47,16 +47,23 @@ class Finishing:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: list[_Ending] = []
-        self._busy: asyncio.Task[None] | None = None
+        #: whether something is being recorded, so that who comes now waits
+        self._is_busy = False
+        #: whether what was recorded last had no company: what ends now will have none either
+        self._is_alone = False
+        #: what records those who waited
+        self._recording: asyncio.Task[None] | None = None
 
     async def succeed(self, hold: Hold, success: Success) -> Run:
         """Store result and status in one transaction; see the port for what is promised and raised."""
         if len(success.data) > LARGE_BYTES:
             return await self._alone(hold, success)
+        if self._is_alone and not self._is_busy:
+            return await self._at_once(hold, success)
         ending = _Ending(hold=hold, success=success, run=asyncio.get_running_loop().create_future())
         self._waiting.append(ending)
-        if self._busy is None:
-            self._busy = asyncio.create_task(self._record_waiting())
+        if not self._is_busy:
+            self._record_soon()
         try:
             return await ending.run
         finally:
@@ -64,15 +71,31 @@ class Finishing:
             # the result until the collector looks
             del ending
 
+    async def _at_once(self, hold: Hold, success: Success) -> Run:
+        """Record a run by itself; who comes meanwhile waits for it."""
+        # no task: to begin one and to hear of its end takes two turns of the loop
+        self._is_busy = True
+        try:
+            return await self._alone(hold, success)
+        finally:
+            self._is_busy = False
+            if self._waiting:
+                self._record_soon()
+
+    def _record_soon(self) -> None:
+        self._is_busy = True
+        self._recording = asyncio.create_task(self._record_waiting())
+
     async def _record_waiting(self) -> None:
         try:
             while self._waiting:
                 together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
                 # who was cancelled meanwhile must not succeed
                 together = [ending for ending in together if not ending.run.done()]
+                self._is_alone = len(together) < 2
                 await self._record(together)
         finally:
-            self._busy = None
+            self._is_busy = False
             for ending in self._waiting:
                 ending.run.cancel()
 

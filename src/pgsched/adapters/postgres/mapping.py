@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
+from operator import getitem, itemgetter
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
@@ -49,21 +51,27 @@ _ENUMS: Final = {
     "misfire_policy": MisfirePolicy,
     "on_limit": OnLimit,
 }
-_PLAIN: Final = tuple((name, f"j_{name}") for name in SPEC if name not in _ENUMS)
+_ENUM_COLUMNS: Final = tuple(_ENUMS)
+_PLAIN_COLUMNS: Final = tuple(name for name in SPEC if name not in _ENUMS and name not in _DESCRIBED)
 #: by the text that is stored, which takes a third of the time of calling the enumeration
-_CODED: Final = tuple(
-    (name, f"j_{name}", {member.value: member for member in enum}) for name, enum in _ENUMS.items()
-)
+_MEMBERS: Final = tuple({member.value: member for member in enum} for enum in _ENUMS.values())
+#: the columns of a spec that can be compared, enumerations first
+_spec_columns: Final = itemgetter(*(f"j_{name}" for name in (*_ENUM_COLUMNS, *_PLAIN_COLUMNS)))
+#: characters of SQL up to which a spec is not made anew from the same columns, and how many are remembered
+_REMEMBERED_CHARS, _MOST_REMEMBERED = 16_384, 256
 
 
 def job_from(row: _Row) -> Job:
     """Return the job in the columns ``j_…``."""
-    spec: dict[str, Any] = {name: row[column] for name, column in _PLAIN}
-    for name, column, members in _CODED:
-        spec[name] = members[row[column]]
+    columns = _spec_columns(row)
+    parameters, param_sets = row["j_parameters"], row["j_param_sets"]
+    if parameters or param_sets or len(row["j_sql_text"]) > _REMEMBERED_CHARS:
+        spec = _spec(columns, parameters, param_sets)
+    else:
+        spec = _remembered_spec(columns)
     return Job(
         id=row["j_id"],
-        spec=JobSpec(**spec),
+        spec=spec,
         anchor_at=row["j_anchor_at"],
         next_run_at=row["j_next_run_at"],
         consecutive_failures=row["j_consecutive_failures"],
@@ -72,6 +80,16 @@ def job_from(row: _Row) -> Job:
         created_at=row["j_created_at"],
         updated_at=row["j_updated_at"],
     )
+
+
+def _spec(columns: tuple[Any, ...], parameters: Any = (), param_sets: Any = ()) -> JobSpec:
+    values: dict[str, Any] = dict(zip(_PLAIN_COLUMNS, columns[len(_ENUM_COLUMNS) :], strict=True))
+    values.update(zip(_ENUM_COLUMNS, map(getitem, _MEMBERS, columns), strict=True))
+    return JobSpec(**values, parameters=parameters, param_sets=param_sets)
+
+
+# a worker reads the same queries again and again, and a spec looks at all of its fields when it is made
+_remembered_spec = lru_cache(maxsize=_MOST_REMEMBERED)(_spec)
 
 
 def spec_values(spec: JobSpec) -> dict[str, Any]:
